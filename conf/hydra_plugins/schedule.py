@@ -1,0 +1,41 @@
+"""Work out `schedule` in params.yaml from `iterations` and `overrides`.
+
+DVC can only loop over a mapping or list that is written out in params.yaml. Hydra imports this file before DVC
+composes params.yaml (`plugins_path = conf` in .dvc/config), so `${schedule:...}` in conf/schedule.yaml calls
+`schedule`. It may import nothing of the project: `dvc` may run in another environment.
+"""
+
+import re
+
+from omegaconf import DictConfig, OmegaConf
+
+STEPS = ("generate", "rank", "pair", "train")
+"""The steps whose parameters may differ from one iteration to another."""
+
+
+def schedule(iterations: int, overrides: DictConfig, *, _root_: DictConfig) -> DictConfig:
+    """The iterations to loop over and the models to evaluate."""
+    if type(iterations) is not int or iterations < 1:
+        raise ValueError(f"iterations must be a whole number above 0, not {iterations!r}")
+    for key, steps in overrides.items():
+        if not (isinstance(key, str) and re.fullmatch("[1-9][0-9]*", key)):
+            raise ValueError(f"overrides: {key!r} must be the number of an iteration, in quotes")
+        for step, values in steps.items():
+            if step not in STEPS:
+                raise ValueError(f"overrides.{key}.{step}: only {', '.join(STEPS)} can be overridden")
+            for name in values:
+                if name not in _root_[step]:
+                    raise ValueError(f"overrides.{key}.{step}.{name}: there is no parameter {step}.{name}")
+    return OmegaConf.create(
+        {
+            # String keys: DVC drops foreach stages whose keys are numbers.
+            "iterations": {
+                str(n): {"previous": n - 1} | {step: overrides.get(str(n), {}).get(step, {}) for step in STEPS}
+                for n in range(1, iterations + 1)
+            },
+            "models": list(range(iterations + 1)),
+        }
+    )
+
+
+OmegaConf.register_new_resolver("schedule", schedule, replace=True)

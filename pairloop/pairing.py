@@ -1,0 +1,128 @@
+"""Scores to preferences: which response of a prompt is chosen, which rejected, and which prompts give no pair."""
+
+import random
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from math import log
+
+from pairloop.params import Pair
+from pairloop.records import Row
+from pairloop.work import seed_of
+
+Candidate = tuple[float, int]
+"""A response's score, after the length penalty, and its index."""
+
+
+def pair(ranked: Iterable[Row], params: Pair, seed: int, iteration: int) -> tuple[list[Row], dict[str, int]]:
+    """Preference pairs of ranked responses.
+
+    Args:
+        ranked: rows of records.RANKING.
+        params: strategy and filters.
+        seed: the run's seed; only `best_random` draws.
+        iteration: number of the iteration, part of each draw's seed.
+
+    Returns:
+        Rows of records.PAIR in the order of `ranked`, and how many prompts gave no pair, by reason: `empty` and
+        `truncated` (fewer than two responses are left without those), `identical` (all texts are the same), `tie`
+        (all scores are), `min_margin`.
+    """
+    pairs: list[Row] = []
+    dropped: Counter[str] = Counter()
+    for row in ranked:
+        draw = random.Random(seed_of(seed, "pair", iteration, row["prompt_id"]))
+        found, reason = choose(row, params, draw)
+        pairs += [_pair_row(row, best, worst) for best, worst in found]
+        dropped.update([reason] if reason else [])
+    return pairs, dict(sorted(dropped.items()))
+
+
+def choose(row: Row, params: Pair, draw: random.Random) -> tuple[list[tuple[int, int]], str | None]:
+    """Indices of chosen and rejected responses of one prompt, or the reason why there are none."""
+    texts = row["responses"]
+    usable = [i for i, text in enumerate(texts) if text.strip()]
+    if len(usable) < 2:
+        return [], "empty"
+    if params.drop_truncated:
+        usable = [i for i in usable if row["finish_reasons"][i] != "length"]
+        if len(usable) < 2:
+            return [], "truncated"
+    if len({texts[i] for i in usable}) == 1:
+        return [], "identical"
+    ordered = sorted(_penalised(row, usable, params.length_penalty), key=lambda c: (-c[0], c[1]))
+    if ordered[0][0] == ordered[-1][0]:
+        return [], "tie"
+    pairs = [
+        (best[1], worst[1])
+        for best, worst in _pick(ordered, params, draw)
+        if best[0] > worst[0] and best[0] - worst[0] >= params.min_margin and texts[best[1]] != texts[worst[1]]
+    ]
+    return (pairs, None) if pairs else ([], "min_margin")
+
+
+def _penalised(row: Row, usable: Sequence[int], penalty: float) -> list[Candidate]:
+    scores = [row["scores"][i] for i in usable]
+    if penalty == 0:
+        return list(zip(scores, usable, strict=True))
+    lengths = [log(len(row["responses"][i])) for i in usable]
+    centre, spread = statistics.fmean(lengths), statistics.pstdev(lengths) or 1.0
+    return [
+        (score - penalty * (length - centre) / spread, i)
+        for score, length, i in zip(scores, lengths, usable, strict=True)
+    ]
+
+
+def _pick(ordered: list[Candidate], params: Pair, draw: random.Random) -> list[tuple[Candidate, Candidate]]:
+    """Best and worst candidates of a list that falls from best to worst and has at least two different scores."""
+    match params.strategy:
+        case "best_random":
+            return [(ordered[0], draw.choice([lower for lower in ordered if lower[0] < ordered[0][0]]))]
+        case "best_k_worst_k":
+            k = min(params.k, len(ordered) // 2)
+            return list(zip(ordered[:k], reversed(ordered[-k:]), strict=True))
+        case _:
+            return [(ordered[0], ordered[-1])]
+
+
+def _pair_row(row: Row, chosen: int, rejected: int) -> Row:
+    return {
+        "prompt_id": row["prompt_id"],
+        "prompt": row["prompt"],
+        "chosen": _conversation(row["prompt"], row["responses"][chosen]),
+        "rejected": _conversation(row["prompt"], row["responses"][rejected]),
+        "all_generated_responses": row["responses"],
+        "all_rm_scores": row["scores"],
+    }
+
+
+def _conversation(prompt: str, response: str) -> list[dict[str, str]]:
+    return [{"content": prompt, "role": "user"}, {"content": response, "role": "assistant"}]
+
+
+def split(pairs: list[Row], test_fraction: float, seed: int) -> tuple[list[Row], list[Row]]:
+    """Train and test pairs. A prompt's pairs stay together; at least one prompt is for testing if there are two.
+
+    Which prompts are for testing depends on the seed and their ids, not on their order or the other prompts' scores.
+    """
+    prompts = sorted({row["prompt_id"] for row in pairs}, key=lambda prompt_id: seed_of(seed, "test", prompt_id))
+    count = max(1, round(test_fraction * len(prompts))) if len(prompts) > 1 else 0
+    test = set(prompts[:count])
+    return [row for row in pairs if row["prompt_id"] not in test], [row for row in pairs if row["prompt_id"] in test]
+
+
+def summary(pairs: Sequence[Row]) -> dict[str, float]:
+    """Means over pairs: `mean_margin` in the ranker's unit, `chosen_words` and `rejected_words`."""
+    if not pairs:
+        return {"mean_margin": 0.0, "chosen_words": 0.0, "rejected_words": 0.0}
+    return {
+        "mean_margin": statistics.fmean(margin(row) for row in pairs),
+        "chosen_words": statistics.fmean(len(row["chosen"][1]["content"].split()) for row in pairs),
+        "rejected_words": statistics.fmean(len(row["rejected"][1]["content"].split()) for row in pairs),
+    }
+
+
+def margin(row: Row) -> float:
+    """Score of the chosen response minus score of the rejected one."""
+    scores = dict(zip(row["all_generated_responses"], row["all_rm_scores"], strict=True))
+    return float(scores[row["chosen"][1]["content"]] - scores[row["rejected"][1]["content"]])

@@ -1,0 +1,97 @@
+"""Parameters of scoring, pairing and evaluation."""
+
+from dataclasses import dataclass
+
+from pairloop.params.settings import choice, flag, integer, names, real
+
+
+@dataclass(frozen=True)
+class Teach:
+    """How the default ranker, `specialist`, is trained from the frozen base model."""
+
+    prompts: int = integer(64, low=4)
+    """Prompts, from the end of the pool, whose answers the teacher learns from. No iteration uses them."""
+
+    depth: float = real(0.667, "a number above 0, at most 1", lambda v: 0 < v <= 1)
+    """Layer whose hidden states are read, as a share of the depth (layer 20 of 30)."""
+
+    regularisation: float = real(1e-3, "a number above 0", lambda v: v > 0)
+    """Inverse strength C of the L2 penalty of the Bradley-Terry fit. Smaller is stronger."""
+
+    spoilers: int = integer(1, low=1, high=15)
+    """Spoiled versions made of each good answer."""
+
+    held_out: float = real(0.2, "a number above 0 and below 1", lambda v: 0 < v < 1)
+    """Share of the prompts kept out of the fit, on which accuracy is reported."""
+
+    max_new_tokens: int = integer(64, low=8)
+    """Longest answer, in tokens, that the teacher is shown."""
+
+
+@dataclass(frozen=True)
+class Rank:
+    """What scores the responses."""
+
+    ranker: str = choice("specialist", "specialist", "likelihood", "verifiable")
+    """The teacher. `specialist`: a head on the frozen base, trained by the stage `teach`. `likelihood`:
+    log p(response | prompt) - ½ log p(response) per token under the frozen base. `verifiable`: share of a prompt's
+    constraints that hold."""
+
+    constraints_first: bool = flag(True)
+    """Where a prompt has verifiable constraints, the share that holds decides and the ranker breaks ties."""
+
+    batch_tokens: int = integer(4096, low=64)
+    """Padded tokens in one forward pass."""
+
+    shard_prompts: int = integer(16, low=1)
+    """Prompts scored together; a finished shard survives a kill."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """How scores become a chosen and a rejected response."""
+
+    strategy: str = choice("best_worst", "best_worst", "best_random", "best_k_worst_k")
+    """`best_worst`: one pair of the highest and the lowest score (the recipe). `best_random`: the highest against one
+    of the others. `best_k_worst_k`: the k highest against the k lowest, one by one."""
+
+    k: int = integer(2, low=1)
+    """Pairs per prompt of `best_k_worst_k`; the other strategies do not read it."""
+
+    test_fraction: float = real(0.1, "a number above 0 and below 1", lambda v: 0 < v < 1)
+    """Share of the prompts whose pairs are held out of training, as test_iteration_n."""
+
+    min_margin: float = real(0.0, "a number, at least 0", lambda v: v >= 0)
+    """Pairs whose scores differ by less are dropped, and counted; equal scores always are."""
+
+    drop_truncated: bool = flag(False)
+    """Leave out responses that were cut off at max_new_tokens."""
+
+    length_penalty: float = real(0.0, "a number, at least 0", lambda v: v >= 0)
+    """Subtracted from each score per standard deviation of log length, within the prompt. 0 ignores length."""
+
+
+@dataclass(frozen=True)
+class Eval:
+    """How every iteration's model is measured on held-out prompts."""
+
+    prompts: int = integer(120, low=2)
+    """Held-out prompts to answer: the first of the eval set, in the file's order."""
+
+    temperature: float = real(0.7, "a number, at least 0", lambda v: v >= 0)
+    """Softmax temperature; 0 is greedy. AlpacaEval's config of the published model has 0.5."""
+
+    top_p: float = real(0.9, "a number above 0, at most 1", lambda v: 0 < v <= 1)
+    """Nucleus, as in `generate.top_p`."""
+
+    top_k: int = integer(512, low=1)
+    """As `generate.top_k`."""
+
+    max_new_tokens: int = integer(64, low=1)
+    """Longest answer in tokens."""
+
+    judges: tuple[str, ...] = names(("specialist", "likelihood"), "specialist", "likelihood", "verifiable")
+    """Who compares each answer with iteration 0's. The one that also ranked the training data is labelled so."""
+
+    bootstrap: int = integer(2000, low=100)
+    """Resamples of the prompts behind each 95 % interval."""

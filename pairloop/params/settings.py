@@ -1,0 +1,101 @@
+"""Fields of the parameter dataclasses: what each accepts, and building a section from a mapping."""
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import field, fields
+from typing import Any
+
+from pairloop.errors import ParameterError
+
+
+def integer(default: int, low: int, high: int | None = None) -> Any:
+    """A whole number from `low` to `high`."""
+    allowed = f"a whole number from {low} to {high}" if high is not None else f"a whole number, at least {low}"
+    return _field(default, allowed, lambda v: type(v) is int and low <= v and (high is None or v <= high))
+
+
+def real(default: float, allowed: str, inside: Callable[[float], bool]) -> Any:
+    """A number for which `inside` holds; `allowed` says that in words."""
+    return _field(default, allowed, lambda v: type(v) in (int, float) and bool(inside(v)))
+
+
+def choice(default: str, *options: str) -> Any:
+    """One of a few words."""
+    return _field(default, "one of " + ", ".join(options), lambda v: v in options)
+
+
+def text(default: str) -> Any:
+    """Any text that is not empty."""
+    return _field(default, "a text", lambda v: isinstance(v, str) and v.strip() != "")
+
+
+def optional_text() -> Any:
+    """A text or null."""
+    return _field(None, "a text or null", lambda v: v is None or (isinstance(v, str) and v.strip() != ""))
+
+
+def flag(default: bool) -> Any:
+    """true or false."""
+    return _field(default, "true or false", lambda v: type(v) is bool)
+
+
+def names(default: tuple[str, ...], *options: str) -> Any:
+    """A list without repetition; of `options`, where there are any."""
+    allowed = "a list of " + (", ".join(options) if options else "names") + ", each at most once"
+    return _field(
+        default,
+        allowed,
+        lambda v: (
+            isinstance(v, tuple)
+            and len(v) > 0
+            and len(set(v)) == len(v)
+            and all(isinstance(x, str) and (not options or x in options) for x in v)
+        ),
+    )
+
+
+def _field(default: Any, allowed: str, accepts: Callable[[Any], bool]) -> Any:
+    return field(default=default, metadata={"allowed": allowed, "accepts": accepts})
+
+
+def build(section: Any, values: Any, where: str) -> Any:
+    """An instance of the dataclass `section` from a mapping; `where` is its place in the YAML file.
+
+    Raises:
+        ParameterError: a key is unknown (the nearest known name is given), of the wrong type or out of range.
+    """
+    if not isinstance(values, Mapping):
+        raise ParameterError(f"{where} is {values!r}: it must be a section with keys")
+    types = typing.get_type_hints(section)
+    for key in values:
+        if key not in types:
+            raise ParameterError(f"{_join(where, key)} is no parameter{_nearest(str(key), list(types))}")
+    built = {}
+    for f in fields(section):
+        if f.name not in values:
+            continue
+        value = values[f.name]
+        if dataclasses.is_dataclass(types[f.name]):
+            built[f.name] = build(types[f.name], value, _join(where, f.name))
+        else:
+            built[f.name] = _checked(f, value, _join(where, f.name))
+    return section(**built)
+
+
+def _checked(f: "dataclasses.Field[Any]", value: Any, where: str) -> Any:
+    value = tuple(value) if isinstance(value, list) else value
+    if not f.metadata["accepts"](value):
+        shown = list(value) if isinstance(value, tuple) else value
+        raise ParameterError(f"{where} is {shown!r}: it must be {f.metadata['allowed']}")
+    return float(value) if isinstance(f.default, float) else value
+
+
+def _join(where: str, key: Any) -> str:
+    return f"{where}.{key}" if where else str(key)
+
+
+def _nearest(key: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    return f": did you mean {near[0]}?" if near else f". Known: {', '.join(known)}"

@@ -1,0 +1,160 @@
+"""The files between the steps: their Arrow schemas, and the only reader and writer of them."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pairloop.errors import DataError
+
+Row = dict[str, Any]
+
+_STRINGS = "list<string>"
+_MESSAGES = "list<struct<content: string, role: string>>"
+
+PROMPT = {"prompt_id": "string", "prompt": "string", "source": "string", "constraints": "string"}
+"""A prompt. `prompt_id` is the sha256 of its UTF-8 in hex; `constraints` is a JSON list or null."""
+
+RESPONSE = {
+    "prompt_id": "string",
+    "prompt": "string",
+    "responses": _STRINGS,
+    "finish_reasons": _STRINGS,
+    "token_counts": "list<int32>",
+}
+"""A prompt's K responses; a finish reason is `stop` (ended by itself) or `length` (cut off)."""
+
+RANKING = RESPONSE | {"scores": "list<double>", "ranker": "string"}
+"""Responses with their K scores, higher is better, comparable within the prompt only."""
+
+PAIR = {
+    "prompt_id": "string",
+    "prompt": "string",
+    "chosen": _MESSAGES,
+    "rejected": _MESSAGES,
+    "all_generated_responses": _STRINGS,
+    "all_rm_scores": "list<double>",
+}
+"""A preference pair: the six columns of snorkelai/Snorkel-Mistral-PairRM-DPO-Dataset, in its order."""
+
+Schema = dict[str, str]
+
+
+def arrow_schema(schema: Schema) -> Any:
+    """The pyarrow schema of one of the formats above."""
+    import pyarrow as pa
+
+    message = pa.struct([("content", pa.string()), ("role", pa.string())])
+    types = {
+        "string": pa.string(),
+        _STRINGS: pa.list_(pa.string()),
+        "list<int32>": pa.list_(pa.int32()),
+        "list<double>": pa.list_(pa.float64()),
+        _MESSAGES: pa.list_(message),
+    }
+    return pa.schema([(name, types[kind]) for name, kind in schema.items()])
+
+
+def read(path: Path, schema: Schema) -> list[Row]:
+    """All rows of a parquet file, after checking that it has the format.
+
+    Raises:
+        DataError: the file is missing, damaged, has other columns, or a row breaks the format's rules.
+    """
+    return [row for batch in stream(path, schema) for row in batch]
+
+
+def stream(path: Path, schema: Schema, batch_rows: int = 256) -> Iterator[list[Row]]:
+    """The rows of a parquet file in batches, so that memory does not grow with the file. Checks as `read` does."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    first = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            if file.schema_arrow != arrow_schema(schema):
+                found = ", ".join(f"{f.name}: {f.type}" for f in file.schema_arrow)
+                raise DataError(f"{path}: has the columns {found}, but {', '.join(schema)} are needed. {_REMAKE}")
+            for batch in file.iter_batches(batch_rows):
+                rows = batch.to_pylist()
+                for number, row in enumerate(rows, first):
+                    _check_row(path, number, row)
+                first += len(rows)
+                yield rows
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file. {_REMAKE}") from None
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: cannot be read as parquet ({_first_line(error)}). {_REMAKE}") from error
+
+
+_REMAKE = "Delete it and run the pipeline again: `dvc repro` remakes it."
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _check_row(path: Path, number: int, row: Row) -> None:
+    """Every list of a row has one item per response, and no cell is empty that must not be."""
+    for name, value in row.items():
+        if value is None and name != "constraints":
+            raise DataError(f"{path}, row {number}: {name} is null. {_REMAKE}")
+    count = len(row["responses"]) if "responses" in row else None
+    for name in ("finish_reasons", "token_counts", "scores"):
+        if count is not None and name in row and len(row[name]) != count:
+            raise DataError(f"{path}, row {number}: {count} responses but {len(row[name])} {name}. {_REMAKE}")
+
+
+def write(path: Path, schema: Schema, batches: Iterable[list[Row]]) -> int:
+    """Write batches of rows as parquet, under a temporary name until complete.
+
+    Returns:
+        The number of rows. The same rows in the same batches give the same bytes.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    rows = 0
+    arrow = arrow_schema(schema)
+    try:
+        with pq.ParquetWriter(partial, arrow, compression="zstd") as writer:
+            for batch in batches:
+                if batch:
+                    writer.write_table(pa.Table.from_pylist(batch, schema=arrow))
+                rows += len(batch)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return rows
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write JSON with stable formatting, under a temporary name until complete."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a UTF-8 text, under a temporary name until complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(content, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        DataError: the file is missing or no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file. {_REMAKE}") from None
+    except ValueError as error:
+        raise DataError(f"{path}: no valid JSON ({error}). {_REMAKE}") from None

@@ -1,0 +1,42 @@
+"""The report: one HTML file that says whether the run helped, what it cost, and what the models wrote.
+
+`render(ReportData(...))` returns the page as text. It is a function of its inputs alone: no time, host, path or
+network gets in, and equal inputs give equal bytes. What goes in is what the steps wrote down, as plain mappings:
+
+pool
+    `rows_in`, `rows_out`, `dropped` {reason: rows}, `eval_rows_in`, `eval_rows_out`, `eval_dropped` {reason: rows},
+    `with_constraints` (prompts), `by_source` {source: prompts}.
+teacher (None where the run trained no ranker)
+    `pairs`, `held_out_pairs`, `held_out_accuracy` (share), `by_kind` {kind of spoiled answer: accuracy},
+    `length_correlation` (-1 to 1 or None), `hacks` {hack: share of good answers that their hacked version beats}.
+iterations, one `Iteration` each, from 1 on
+    generate: `rows_in`, `rows_out`, `dropped`, `responses`, `tokens`, `mean_tokens`, `truncated_share`.
+    rank: `rows_in`, `rows_out`, `dropped`, `responses`, `ties`, `length_correlation`, `constraint_share`, `ranker`.
+    pair: `rows_in`, `rows_out`, `dropped`, `train_pairs`, `test_pairs`, `mean_margin` (in the ranker's unit),
+    `chosen_words`, `rejected_words` (means).
+    train: `rows_in`, `rows_out`, `dropped`, `steps`, `loss_first`, `loss_last`, and `before` and `after`, each with
+    `accuracy`, `margin`, `logp_accuracy` on the held-out pairs, or None where there are none.
+    curve: rows of `step` (from 1, in each iteration), `loss`, `margin`, `accuracy`.
+models, one mapping each, from iteration 0 (the base model) on
+    `prompts`, `win_rate` {judge: {`win_rate`, `low`, `high`, `teacher` (did it rank the training data?), and, where it
+    was computed, `length_controlled`}} (not read for iteration 0), `constraints` None or {`prompts`, `pass_rate`,
+    `low`, `high`, `gain`, `gain_low`, `gain_high`}, `mean_words`, `mean_tokens`, `truncated_share`,
+    `repetitive_share`. Rates and shares are from 0 to 1; `low` and `high` are the ends of 95 % intervals.
+times
+    rows of `stage`, `iteration` (None outside the loop), `seconds` and, where known, `tokens_per_second` and
+    `peak_memory_mb`.
+samples
+    rows of `iteration`, `prompt`, `constraints` (list or None), `responses`, `scores`, `finish_reasons` (`length` marks
+    a text that was cut off), `chosen` and `rejected` (index or None), `reason` (why there is no pair), `split`
+    (`train`, `test` or None).
+answers
+    rows of `prompt`, `constraints`, `outputs` (one text per model, from iteration 0 on), `passes` (True, False or None
+    per model).
+
+A number that is None or not finite is shown as a dash; a missing key is an error.
+"""
+
+from pairloop.report.data import Iteration, ReportData
+from pairloop.report.page import render
+
+__all__ = ["Iteration", "ReportData", "render"]

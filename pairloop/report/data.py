@@ -1,0 +1,132 @@
+"""What a report is made from. The keys of each mapping are listed in pairloop/report/__init__.py."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pairloop.errors import DataError
+
+Metrics = Mapping[str, Any]
+"""The content of one step's JSON file."""
+
+_COUNTS = ("rows_in", "rows_out", "dropped")
+
+_NEEDED = {
+    "pool": (*_COUNTS, "eval_rows_in", "eval_rows_out", "eval_dropped", "with_constraints", "by_source"),
+    "teacher": ("pairs", "held_out_pairs", "held_out_accuracy", "by_kind", "length_correlation", "hacks"),
+    "generate": (*_COUNTS, "responses", "tokens", "mean_tokens", "truncated_share"),
+    "rank": (*_COUNTS, "responses", "ties", "length_correlation", "constraint_share", "ranker"),
+    "pair": (*_COUNTS, "train_pairs", "test_pairs", "mean_margin", "chosen_words", "rejected_words"),
+    "train": (*_COUNTS, "steps", "loss_first", "loss_last", "before", "after"),
+    "curve": ("step", "loss", "margin"),
+    "eval": ("prompts", "constraints", "mean_words", "mean_tokens", "truncated_share", "repetitive_share"),
+    "judge": ("win_rate", "low", "high", "teacher"),
+    "constraints": ("prompts", "pass_rate", "low", "high", "gain", "gain_low", "gain_high"),
+    "time": ("stage", "iteration", "seconds"),
+    "sample": (
+        *("iteration", "prompt", "constraints", "responses", "scores", "finish_reasons"),
+        *("chosen", "rejected", "reason", "split"),
+    ),
+    "answer": ("prompt", "constraints", "outputs", "passes"),
+}
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """What one turn of the loop reported."""
+
+    generate: Metrics
+    """How many responses were sampled, and how long they are."""
+
+    rank: Metrics
+    """How many responses were scored."""
+
+    pair: Metrics
+    """How many preference pairs came of them."""
+
+    train: Metrics
+    """What training did to the held-out pairs."""
+
+    curve: Sequence[Metrics]
+    """One row per logged optimiser step."""
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything that the page shows."""
+
+    base: str
+    """Reference to the base model, as written in params.yaml."""
+
+    ranker: str
+    """Name of the ranker that scored the training data: the teacher."""
+
+    responses: int
+    """Responses per prompt (K)."""
+
+    parameters: Mapping[str, Any]
+    """The content of params.yaml."""
+
+    pool: Metrics
+    """Where the prompts came from."""
+
+    teacher: Metrics | None
+    """How the ranker was trained and tested; None where the run trained none."""
+
+    iterations: Sequence[Iteration]
+    """Iteration 1, 2, …"""
+
+    models: Sequence[Metrics]
+    """Eval metrics of iteration 0 (the base model), 1, 2, …"""
+
+    times: Sequence[Metrics]
+    """Seconds per stage."""
+
+    samples: Sequence[Metrics]
+    """Prompts with all their responses and scores, as they were paired."""
+
+    answers: Sequence[Metrics]
+    """Held-out prompts with every model's answer."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be shown.
+
+        Raises:
+            DataError: there is no iteration, a model is missing, or a mapping lacks a key; says which.
+        """
+        if not self.iterations or len(self.models) != len(self.iterations) + 1:
+            raise DataError(
+                f"the report has {len(self.iterations)} iterations and {len(self.models)} evaluated models: it needs "
+                "at least one iteration, and the evaluation of iteration 0 and of each iteration"
+            )
+        _need("pool", self.pool, "pool metrics")
+        if self.teacher is not None:
+            _need("teacher", self.teacher, "teacher metrics")
+        for number, iteration in enumerate(self.iterations, 1):
+            _check_iteration(number, iteration)
+        for number, model in enumerate(self.models):
+            _check_model(number, model)
+        for kind, rows in (("time", self.times), ("sample", self.samples), ("answer", self.answers)):
+            for number, row in enumerate(rows):
+                _need(kind, row, f"{kind} {number}")
+
+
+def _check_iteration(number: int, iteration: Iteration) -> None:
+    for step in ("generate", "rank", "pair", "train"):
+        _need(step, getattr(iteration, step), f"iteration {number}, {step} metrics")
+    for row in iteration.curve:
+        _need("curve", row, f"iteration {number}, training curve")
+
+
+def _check_model(number: int, model: Metrics) -> None:
+    _need("eval", model, f"iteration {number}, eval metrics")
+    if model["constraints"]:
+        _need("constraints", model["constraints"], f"iteration {number}, eval metrics, constraints")
+    for judge, rates in (model["win_rate"] if number else {}).items():
+        _need("judge", rates, f"iteration {number}, eval metrics, win rate of {judge}")
+
+
+def _need(kind: str, found: Metrics, where: str) -> None:
+    missing = [key for key in _NEEDED[kind] if key not in found]
+    if missing:
+        raise DataError(f"{where}: lacks {', '.join(missing)}. Delete the file and run `dvc repro`, which remakes it.")

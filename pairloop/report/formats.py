@@ -1,0 +1,113 @@
+"""Numbers and texts as a reader wants to see them."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+DASH = "\N{EN DASH}"
+"""Stands for a number that does not exist."""
+
+SPACE = "\N{NO-BREAK SPACE}"
+
+MINUS = "\N{MINUS SIGN}"
+
+LONGEST_TEXT = 8000
+"""Characters of one prompt or response that the page shows: bounds its size whatever a model writes."""
+
+_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {127: 0x2421}
+"""Control characters to their visible pictures: some are invalid in HTML, and none should act."""
+
+_UNPRINTABLE = re.compile("[\x80-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+
+Number = float | int | None
+
+
+def visible(text: str) -> str:
+    """The text with nothing in it that HTML cannot hold: control characters shown as pictures, half characters as �."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n").translate(_PICTURES)
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def number(value: Number, digits: int = 0) -> str:
+    """`1,234.5`, with a true minus sign; a dash for None and what is not finite."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    rounded = f"{value:,.{digits}f}"
+    zero = not rounded.strip("-0.,")
+    return rounded.lstrip("-") if zero else rounded.replace("-", MINUS)
+
+
+def percent(share: Number, digits: int = 0) -> str:
+    """`63 %` for 0.63."""
+    return DASH if share is None or not math.isfinite(share) else f"{number(100 * share, digits)}{SPACE}%"
+
+
+def digits_beside(border: float, *shares: float) -> int:
+    """Decimals of a percentage needed so that rounding moves no share onto, or across, the border."""
+    for digits in range(3):
+        rounded = [round(100 * share, digits) - 100 * border for share in shares]
+        if all((r > 0) == (s > border) and (r < 0) == (s < border) for r, s in zip(rounded, shares, strict=True)):
+            return digits
+    return 3
+
+
+def seconds(value: Number) -> str:
+    """`0.4 s`, `12 s`, `3 min 5 s`, `2 h 5 min`."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    if value < 9.95:
+        return f"{value:.1f}{SPACE}s"
+    whole = round(value)
+    if whole < 60:
+        return f"{whole}{SPACE}s"
+    if whole < 3600:
+        return f"{whole // 60}{SPACE}min {whole % 60}{SPACE}s"
+    minutes = round(value / 60)
+    return f"{minutes // 60}{SPACE}h {minutes % 60}{SPACE}min"
+
+
+def megabytes(value: Number) -> str:
+    """`1.2 GB` for 1,200."""
+    return DASH if value is None or not math.isfinite(value) else f"{value / 1000:.1f}{SPACE}GB"
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 prompt`, `2 prompts`."""
+    return f"{number(count)}{SPACE}{noun}{'' if count == 1 else 's'}"
+
+
+def plain(name: str) -> str:
+    """`near_duplicate` as words."""
+    return name.replace("_", " ")
+
+
+def excerpt(text: str, characters: int = 110) -> str:
+    """The beginning of a text on one line."""
+    line = " ".join(visible(text[: 4 * characters]).split())
+    return line if len(line) <= characters and len(text) <= 4 * characters else line[:characters].rstrip() + "…"
+
+
+def clipped(text: str) -> tuple[str, int]:
+    """At most `LONGEST_TEXT` characters, and how many are left out."""
+    return text[:LONGEST_TEXT], max(0, len(text) - LONGEST_TEXT)
+
+
+def constraint(rule: Any) -> str:
+    """A checkable demand in words: `words: at most 30`, `includes: gentle`."""
+    if not isinstance(rule, Mapping):
+        return str(rule)
+    values = {key: value for key, value in rule.items() if key not in ("kind", "min", "max") and value is not None}
+    low, high = rule.get("min"), rule.get("max")
+    parts = [_range(low, high)] if low is not None or high is not None else []
+    parts += [str(value) if key in ("text", rule.get("kind")) else f"{plain(key)} {value}" for key, value in values.items()]
+    kind = plain(str(rule.get("kind", "constraint")))
+    return f"{kind}: {', '.join(parts)}" if parts else kind
+
+
+def _range(low: Any, high: Any) -> str:
+    if low is None:
+        return f"at most {high}"
+    if high is None:
+        return f"at least {low}"
+    return f"exactly {low}" if low == high else f"{low} to {high}"

@@ -1,0 +1,169 @@
+"""What the numbers say, in sentences that claim no more than they show."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pairloop.report.data import Iteration, Metrics, ReportData
+from pairloop.report.formats import digits_beside, number, percent, plural, seconds
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The page's first sentence, in two parts to be set one after the other."""
+
+    claim: str
+    """What happened."""
+
+    qualifier: str
+    """How sure that is, and who says so."""
+
+
+def judges(models: Sequence[Metrics]) -> dict[str, bool]:
+    """Every judge, in order, and whether it also ranked the training data."""
+    return {
+        name: bool(rates["teacher"]) for model in models[1:] for name, rates in (model["win_rate"] or {}).items()
+    }
+
+
+def leading_judge(model: Metrics) -> str | None:
+    """The first judge that did not rank the training data; the first of all where each of them did."""
+    rates = model["win_rate"] or {}
+    return next((name for name, rate in rates.items() if not rate["teacher"]), next(iter(rates), None))
+
+
+def headline(models: Sequence[Metrics]) -> Headline:
+    """Whether the last iteration is better than the base model, by the leading judge."""
+    last = len(models) - 1
+    judge = leading_judge(models[last])
+    if judge is None:
+        return Headline(f"Iteration {last} was not compared with the base model:", "no judge gave a win rate.")
+    rates = models[last]["win_rate"][judge]
+    share = percent(rates["win_rate"], _digits(rates))
+    prompts = plural(models[last]["prompts"], "held-out prompt")
+    if rates["low"] > 0.5:
+        claim, means = f"Iteration {last} beats the base model on {share} of {prompts}", ""
+    elif rates["high"] < 0.5:
+        claim = f"Iteration {last} got worse than the base model: it wins on only {share} of {prompts}"
+        means = ", all below 50\N{NO-BREAK SPACE}%"
+    else:
+        claim = f"No improvement was shown: iteration {last} wins against the base model on {share} of {prompts}"
+        means = ", which includes 50\N{NO-BREAK SPACE}%"
+    return Headline(claim, f"({_interval(rates)}{means}), judged by {_witness(judge, models[last])}.")
+
+
+def _witness(judge: str, model: Metrics) -> str:
+    if not model["win_rate"][judge]["teacher"]:
+        return f"{judge}, which did not rank the training data"
+    return f"{judge}, which also ranked the training data: no independent judge was asked"
+
+
+def _digits(rates: Metrics) -> int:
+    return digits_beside(0.5, rates["win_rate"], rates["low"], rates["high"])
+
+
+def _interval(rates: Metrics, of: str = "95\N{NO-BREAK SPACE}% interval ") -> str:
+    digits = _digits(rates)
+    return f"{of}{number(100 * rates['low'], digits)} to {percent(rates['high'], digits)}"
+
+
+def findings(data: ReportData) -> list[str]:
+    """What to know besides the headline: constraints, the other judges, an earlier iteration that did better, length."""
+    last = data.models[-1]
+    return [
+        *constraints(data.models),
+        *(_other(judge, rates) for judge, rates in (last["win_rate"] or {}).items() if judge != leading_judge(last)),
+        *_earlier(data.models),
+        length(data.models),
+    ]
+
+
+def constraints(models: Sequence[Metrics]) -> list[str]:
+    """How the constraint pass rate moved, and whether that is more than chance; nothing where nobody checked."""
+    found = models[-1]["constraints"]
+    if not found or not found["prompts"]:
+        return []
+    before, gain = found["pass_rate"] - found["gain"], found["gain"]
+    digits = digits_beside(0, gain, found["gain_low"], found["gain_high"])
+    low, high = (number(100 * found[key], digits) for key in ("gain_low", "gain_high"))
+    interval = f"{number(abs(100 * gain), digits)} points (95\N{NO-BREAK SPACE}% interval {low} to {high})"
+    rates = f"from {percent(before)} to {percent(found['pass_rate'])} on {plural(found['prompts'], 'prompt')}"
+    if found["gain_low"] > 0:
+        return [f"The constraint pass rate rose {rates}: a gain of {interval}, which excludes zero."]
+    if found["gain_high"] < 0:
+        return [f"The constraint pass rate fell {rates}: a loss of {interval}, which excludes zero."]
+    change = "a gain" if gain >= 0 else "a loss"
+    return [
+        f"The constraint pass rate went {rates}: {change} of {interval}, which includes zero, so no change was shown."
+    ]
+
+
+def _other(judge: str, rates: Metrics) -> str:
+    source = ", which also ranked the training data," if rates["teacher"] else ", which did not rank the training data,"
+    return f"{judge}{source} puts the win rate at {percent(rates['win_rate'], _digits(rates))} ({_interval(rates, '')})."
+
+
+def _earlier(models: Sequence[Metrics]) -> list[str]:
+    judge = leading_judge(models[-1])
+    known = {n: m["win_rate"][judge] for n, m in enumerate(models) if n and judge in (m["win_rate"] or {})}
+    if not known:
+        return []
+    best = max(known, key=lambda n: (known[n]["win_rate"], n))
+    if best == len(models) - 1:
+        return []
+    rates = known[best]
+    return [f"By {judge}, iteration {best} has the highest win rate: {percent(rates['win_rate'])} ({_interval(rates, '')})."]
+
+
+def length(models: Sequence[Metrics]) -> str:
+    """How the answers' length moved: judges may like long answers for being long."""
+    first, last = models[0]["mean_words"], models[-1]["mean_words"]
+    words = f"{number(last)} words on average, the base model's {number(first)}"
+    if not first or abs(last / first - 1) < 0.03:
+        return f"Its answers have {words}: about the same length."
+    change = f"{percent(abs(last / first - 1))} {'longer' if last > first else 'shorter'}"
+    return f"Its answers have {words}: {change}."
+
+
+def pairs(iterations: Sequence[Iteration]) -> str:
+    """How many prompts became preference pairs."""
+    prompts = sum(i.pair["rows_in"] for i in iterations)
+    train, test = (sum(i.pair[key] for i in iterations) for key in ("train_pairs", "test_pairs"))
+    return (
+        f"{plural(prompts, 'prompt')} with responses gave {plural(train + test, 'preference pair')}: "
+        f"{number(train)} to train on, {number(test)} held out."
+    )
+
+
+def training(iterations: Sequence[Iteration]) -> str:
+    """What the last training did to the pairs it did not see."""
+    last, count = iterations[-1], iterations[-1].pair["test_pairs"]
+    before, after = last.train["before"], last.train["after"]
+    if not before or not after or not count:
+        return "No pairs were held out, so training was not tested on pairs that it did not see."
+    sentence = (
+        f"In iteration {len(iterations)}, training took the reward margin on {plural(count, 'held-out pair')} from "
+        f"{number(before['margin'], 2)} to {number(after['margin'], 2)}; the chosen response has the higher reward in "
+        f"{percent(after['accuracy'])} of them."
+    )
+    return f"{sentence} So few pairs say little." if count < 30 else sentence
+
+
+def time(times: Sequence[Metrics]) -> str:
+    """What the run took, and which stage most of it."""
+    total = sum(row["seconds"] for row in times)
+    if not total:
+        return "No stage reported how long it took."
+    stages: dict[str, float] = {}
+    for row in times:
+        stages[row["stage"]] = stages.get(row["stage"], 0.0) + row["seconds"]
+    longest = max(stages, key=lambda stage: stages[stage])
+    return f"All stages together took {seconds(total)}; {longest} took {percent(stages[longest] / total)} of it."
+
+
+def pool(metrics: Mapping[str, Any]) -> str:
+    """What there was to draw prompts from."""
+    return (
+        f"The pool has {plural(metrics['rows_out'], 'prompt')}, {number(metrics['with_constraints'])} of them with "
+        f"constraints that a program can check; {plural(metrics['eval_rows_out'], 'other prompt')} were held out."
+    )

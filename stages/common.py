@@ -1,0 +1,87 @@
+"""What every verb shares: the parameters, the scratch folder, the clock, and errors without a traceback."""
+
+import errno
+import os
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pairloop import params as parameters
+from pairloop import records
+from pairloop.errors import DataError, PairloopError
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+PARAMS = Path("params.yaml")
+
+
+class Verb(click.Command):
+    """A command that says in one line when the disk is full, as every other user's mistake."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            where = f" ({error.filename})" if error.filename else ""
+            raise PairloopError(
+                f"the disk is full{where}. Free some space and run again: finished work is kept."
+            ) from error
+
+
+def load(iteration: int | None = None) -> parameters.Params:
+    """The parameters of params.yaml, with those that `overrides` changes for `iteration`."""
+    return parameters.parse(raw(), iteration)
+
+
+def raw() -> dict[str, Any]:
+    """params.yaml as it lies."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{PARAMS}: no such file. Run in the project's root.") from None
+    except yaml.YAMLError as error:
+        raise DataError(f"{PARAMS}: no valid YAML ({error})") from None
+    if not isinstance(values, dict):
+        raise DataError(f"{PARAMS}: must hold a mapping of sections")
+    return values
+
+
+def scratch() -> Path:
+    """Where unfinished work is kept. `dvc exp run --temp` names the real project's root in DVC_ROOT."""
+    return Path(os.environ.get("DVC_ROOT") or ".") / ".dvc" / "tmp" / "pairloop"
+
+
+@contextmanager
+def clock(path: Path) -> Iterator[dict[str, Any]]:
+    """Time a verb, and write what the block puts in the mapping, seconds and peak memory to `path`.
+
+    Times have a file of their own, so that every other file of a run is the same when the run is.
+    """
+    start = time.monotonic()
+    measured: dict[str, Any] = {}
+    yield measured
+    seconds = time.monotonic() - start
+    if "tokens" in measured:
+        measured["tokens_per_second"] = round(measured.pop("tokens") / max(seconds, 1e-9), 1)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    records.write_json(path, {"seconds": round(seconds, 1), "peak_memory_mb": round(peak)} | measured)
+
+
+@contextmanager
+def progress(total: int, label: str) -> Iterator[Any]:
+    """A bar with rows done, rate and time left, on a terminal only."""
+    from tqdm import tqdm
+
+    with tqdm(total=total, desc=label, unit=" prompts", disable=None, dynamic_ncols=True) as bar:
+        yield bar

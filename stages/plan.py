@@ -1,0 +1,59 @@
+"""plan: what a recipe or change would run, validated and counted, without running or writing anything."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from pairloop import params as parameters
+from stages import common
+from stages.schedule import composed
+
+
+@click.command(cls=common.Verb)
+@click.argument("changes", nargs=-1)
+def main(changes: tuple[str, ...]) -> None:
+    """Show what `dvc exp run -S CHANGE ...` would do, as in `python -m stages.plan +recipe=mistral-7b iterations=4`."""
+    from omegaconf import OmegaConf
+
+    values: Any = OmegaConf.to_container(composed(changes))
+    parameters.parse(values)
+    for line in describe(values):
+        click.echo(line)
+
+
+def describe(values: Mapping[str, Any]) -> list[str]:
+    """One line per stage, in the order in which they run."""
+    first = parameters.parse(values)
+    lines = [
+        f"base        {first.base.model} in {first.base.dtype}",
+        f"pool        {first.pool.source}; held out: {first.pool.eval_source}",
+        f"teach       {first.teach.prompts} prompts" if "specialist" in (first.rank.ranker, *first.eval.judges) else "",
+    ]
+    for n in range(1, first.iterations + 1):
+        lines += _iteration(parameters.parse(values, n), n)
+    judges = ", ".join(f"{judge} (the teacher)" if judge == first.rank.ranker else judge for judge in first.eval.judges)
+    lines.append(f"eval@0-{first.iterations}    {first.eval.prompts} held-out prompts, judged by {judges}")
+    return [line for line in lines if line]
+
+
+def _iteration(params: parameters.Params, n: int) -> list[str]:
+    generate, train, per_iteration = params.generate, params.train, params.prompts.per_iteration
+    per_prompt = params.pair.k if params.pair.strategy == "best_k_worst_k" else 1
+    most = per_prompt * (per_iteration - round(params.pair.test_fraction * per_iteration))
+    batch = train.per_device_train_batch_size * train.gradient_accumulation_steps
+    steps = math.ceil(most / batch) * train.num_train_epochs
+    return [
+        f"generate@{n}  {per_iteration} prompts × {generate.n} = {per_iteration * generate.n} responses of at most "
+        f"{generate.max_new_tokens} tokens, temperature {generate.temperature}, top_p {generate.top_p}, "
+        f"{generate.engine}",
+        f"rank@{n}      {per_iteration * generate.n} responses by {params.rank.ranker}",
+        f"pair@{n}      {params.pair.strategy}: at most {most} pairs to train on",
+        f"train@{n}     {train.method}, beta {train.beta}, learning rate {train.learning_rate}, at most {steps} steps "
+        f"of {batch} pairs on each device",
+    ]
+
+
+if __name__ == "__main__":
+    main()

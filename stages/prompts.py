@@ -1,0 +1,27 @@
+"""prompts: the slice of the pool that one iteration works on."""
+
+from pathlib import Path
+
+import click
+
+from pairloop import pool, records
+from stages import common
+
+
+@click.command(cls=common.Verb)
+@click.option("--iteration", type=click.IntRange(min=1), required=True)
+@click.argument("pool_file", metavar="POOL", type=Path)
+@click.argument("prompts", type=Path)
+@click.argument("metrics", type=Path)
+def main(iteration: int, pool_file: Path, prompts: Path, metrics: Path) -> None:
+    """Write the iteration's prompts from POOL to PROMPTS."""
+    params = common.load()
+    rows = records.read(pool_file, records.PROMPT)
+    own = pool.slice_for(rows, iteration, params.prompts.per_iteration, params.teach.prompts, params.prompts.reuse)
+    records.write(prompts, records.PROMPT, [own])
+    constrained = sum(row["constraints"] is not None for row in own)
+    records.write_json(metrics, {"rows_in": len(rows), "rows_out": len(own), "with_constraints": constrained})
+
+
+if __name__ == "__main__":
+    main()
