@@ -8,7 +8,7 @@ from typing import Any
 
 from pairloop import chat, models, work
 from pairloop.records import Row
-from pairloop.samplers import Request, Sampling
+from pairloop.samplers import Request, Response, Sampling
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,8 @@ class Policy:
             "policy": models.fingerprint(self.folder),
             "base": models.fingerprint(self.base),
             "dtype": self.dtype,
-            "device": device(),
+            "device": models.device(),
         }
-
-
-def device() -> str:
-    """The kind of device that computes: results on another kind are not the same bytes."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def fitting(rows: Sequence[Row], tokenizer: Any, max_prompt_tokens: int) -> tuple[list[Row], dict[str, int]]:
@@ -58,65 +51,70 @@ def fitting(rows: Sequence[Row], tokenizer: Any, max_prompt_tokens: int) -> tupl
     return kept, {"prompt_too_long": len(rows) - len(kept)} if len(rows) > len(kept) else {}
 
 
-def answer(
-    rows: Sequence[Row],
-    policy: Policy,
-    sampling: Sampling,
-    streams: tuple[int | str, ...],
-    samples: int,
-    shard_prompts: int,
-    scratch: Path,
-) -> Iterator[list[Row]]:
+@dataclass(frozen=True)
+class Speaker:
+    """A policy that answers by the transformers sampler and keeps what it has said: a Sampler."""
+
+    policy: Policy
+    """Who answers."""
+
+    sampling: Sampling
+    """Temperature and limits."""
+
+    shard_prompts: int
+    """Prompts that are answered together; a finished shard is stored."""
+
+    scratch: Path
+    """Folder for finished shards."""
+
+    def sample(self, requests: Sequence[Request]) -> list[list[Response]]:
+        """As `Sampler.sample`."""
+        return [responses for shard in self.shards(requests) for responses in shard]
+
+    def shards(self, requests: Sequence[Request]) -> Iterator[list[list[Response]]]:
+        """As `sample`, a shard at a time."""
+        fingerprint = {
+            "step": "answer",
+            "policy": self.policy.fingerprint,
+            "sampling": asdict(self.sampling),
+            "sampler": {"engine": "transformers", **work.versions("torch", "transformers")},
+        }
+        items = [{"prompt": request.prompt, "seeds": list(request.seeds)} for request in requests]
+        for shard in work.shards(items, self.shard_prompts, fingerprint, self._answer, self.scratch):
+            yield [[Response(**response) for response in row["responses"]] for row in shard]
+
+    def _answer(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        from pairloop.samplers.transformers import TransformersSampler
+
+        sampler = TransformersSampler(self.policy.model, self.policy.tokenizer, self.sampling)
+        requests = [Request(item["prompt"], tuple(item["seeds"])) for item in items]
+        return [{"responses": [asdict(response) for response in own]} for own in sampler.sample(requests)]
+
+
+def answer(rows: Sequence[Row], speaker: Speaker, streams: tuple[int | str, ...], samples: int) -> Iterator[list[Row]]:
     """Rows of records.RESPONSE, a shard at a time.
 
     Args:
         rows: what to answer; `prompt_id` and `prompt` are read.
-        policy: who answers.
-        sampling: temperature and limits.
+        speaker: who answers, and how.
         streams: what the random streams depend on besides prompt_id and sample index: (seed, iteration) in the loop.
         samples: responses per prompt.
-        shard_prompts: prompts that are answered together.
-        scratch: folder for finished shards.
     """
-    items = [{"prompt_id": row["prompt_id"], "prompt": row["prompt"]} for row in rows]
-    fingerprint = {
-        "step": "answer",
-        "policy": policy.fingerprint,
-        "sampling": asdict(sampling),
-        "streams": list(streams),
-        "samples": samples,
-        "sampler": _versions(),
-    }
-
-    def sample(shard: Sequence[Row]) -> list[Row]:
-        return _answer_shard(shard, policy, sampling, streams, samples)
-
-    yield from work.shards(items, shard_prompts, fingerprint, sample, scratch)
-
-
-def _answer_shard(
-    shard: Sequence[Row], policy: Policy, sampling: Sampling, streams: tuple[int | str, ...], samples: int
-) -> list[Row]:
-    from pairloop.samplers.transformers import TransformersSampler
-
     requests = [
         Request(row["prompt"], tuple(work.seed_of(*streams, row["prompt_id"], k) for k in range(samples)))
-        for row in shard
+        for row in rows
     ]
-    answers = TransformersSampler(policy.model, policy.tokenizer, sampling).sample(requests)
-    return [
-        {
-            "prompt_id": row["prompt_id"],
-            "prompt": row["prompt"],
-            "responses": [response.text for response in responses],
-            "finish_reasons": [response.finish_reason for response in responses],
-            "token_counts": [response.token_count for response in responses],
-        }
-        for row, responses in zip(shard, answers, strict=True)
-    ]
+    done = 0
+    for shard in speaker.shards(requests):
+        yield [_row(row, responses) for row, responses in zip(rows[done : done + len(shard)], shard, strict=True)]
+        done += len(shard)
 
 
-def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    return {"engine": "transformers", "torch": version("torch"), "transformers": version("transformers")}
+def _row(row: Row, responses: Sequence[Response]) -> Row:
+    return {
+        "prompt_id": row["prompt_id"],
+        "prompt": row["prompt"],
+        "responses": [response.text for response in responses],
+        "finish_reasons": [response.finish_reason for response in responses],
+        "token_counts": [response.token_count for response in responses],
+    }

@@ -6,6 +6,28 @@ All take text from `clean`.
 import re
 import unicodedata
 
+_APOSTROPHES = dict.fromkeys("\u2018\u2019\u02bc", "'")
+_HYPHENS = dict.fromkeys("\u2010\u2011", "-")
+_LOOK_ALIKES = str.maketrans(_APOSTROPHES | _HYPHENS | {"\u2028": "\n", "\u2029": "\n\n"})
+
+_MARKER = re.compile(r"^[ \t>]*(?:[-*][ \t]+|•[ \t]*|(?:\*\*)?\d{1,3}[.)](?:\*\*)?[ \t]+)", re.MULTILINE)
+"""What a bullet or numbered line begins with; "**1.** Mix" is one, "**Note**" and "1.5 litres" are not."""
+
+_HEADING = re.compile(r"#{1,6}\s.*|\*\*[^*\n]+\*\*:?")
+
+_WORD = re.compile(r"(?<![^\W_])(?:[^\W\d_]\.){2,}|[^\W_]+(?:(?:['-]|(?<=\d)[.,:/](?=\d))[^\W_]+)*")
+"""An abbreviation like "e.g.", or letters and digits with inner apostrophes, hyphens and decimal points."""
+
+# A stop, what closes after it, and the space after that, which may be missing ("red.It"); stops of other scripts.
+_STOP = re.compile(
+    r"(?<![.!?\u2026])(?P<mark>[.!?\u2026]+)(?P<close>[\"\u201d\u00bb')\]*_]*)"
+    r"(?:\s+|$|(?<=[^\W\d_]{2}[.!?])(?=[A-Z][a-z]))"
+    r"|[\u3002\uff01\uff1f\u061f\u0964]+"
+)
+_TITLES = {"mr", "mrs", "ms", "dr", "prof", "st", "mt", "vs", "e.g", "i.e", "eg", "ie", "cf", "approx"}
+_NUMBERED = {"no", "nos", "fig", "p", "pp", "vol", "ch"}
+_OTHERS = {"etc", "inc", "ltd", "co", "jr", "sr", "a.m", "p.m", "u.s", "u.k", "al"}
+
 
 def has_content(text: str) -> bool:
     """Whether there is a letter or digit."""
@@ -16,29 +38,6 @@ def clean(text: str) -> str:
     """One spelling for what looks the same: apostrophes, hyphens, composed letters; invisible characters removed."""
     text = unicodedata.normalize("NFC", text).translate(_LOOK_ALIKES).replace("\r\n", "\n").replace("\r", "\n")
     return "".join(character for character in text if unicodedata.category(character) != "Cf")
-
-
-_APOSTROPHES = dict.fromkeys("\u2018\u2019\u02bc", "'")
-_HYPHENS = dict.fromkeys("\u2010\u2011", "-")
-_LOOK_ALIKES = str.maketrans(_APOSTROPHES | _HYPHENS | {"\u2028": "\n", "\u2029": "\n\n"})
-
-
-_MARKER = re.compile(r"^[ \t>]*(?:[-*][ \t]+|•[ \t]*|(?:\*\*)?\d{1,3}[.)](?:\*\*)?[ \t]+)", re.MULTILINE)
-"""What a bullet or numbered line begins with; "**1.** Mix" is one, "**Note**" and "1.5 litres" are not."""
-
-_HEADING = re.compile(r"#{1,6}\s.*|\*\*[^*\n]+\*\*:?")
-_WORD = re.compile(r"(?<![^\W_])(?:[^\W\d_]\.){2,}|[^\W_]+(?:(?:['-]|(?<=\d)[.,:/](?=\d))[^\W_]+)*")
-"""An abbreviation like "e.g.", or letters and digits with inner apostrophes, hyphens and decimal points."""
-
-# A stop, what closes after it, and the space after that, which may be missing ("red.It"); stops of other scripts.
-_STOP = re.compile(
-    r"(?P<mark>[.!?\u2026]+)(?P<close>[\"\u201d\u00bb')\]*_]*)"
-    r"(?:\s+|$|(?<=[^\W\d_]{2}[.!?])(?=[A-Z][a-z]))"
-    r"|[\u3002\uff01\uff1f\u061f\u0964]+"
-)
-_TITLES = {"mr", "mrs", "ms", "dr", "prof", "st", "mt", "vs", "e.g", "i.e", "eg", "ie", "cf", "approx"}
-_NUMBERED = {"no", "nos", "fig", "p", "pp", "vol", "ch"}
-_OTHERS = {"etc", "inc", "ltd", "co", "jr", "sr", "a.m", "p.m", "u.s", "u.k", "al"}
 
 
 def words(text: str) -> int:
@@ -91,22 +90,23 @@ def _blocks(text: str) -> list[str]:
 
 
 def _sentences_in(block: str) -> int:
+    has_capitals = any(character.isupper() for character in block)
     count, start = 0, 0
     for found in _STOP.finditer(block):
-        if _ends_sentence(block, start, found):
+        before = block[max(start, found.start() - 100) : found.start()]
+        if _ends_sentence(before, found, block[found.end() : found.end() + 1], has_capitals):
             count += has_content(block[start : found.start()])
             start = found.end()
     return count + has_content(block[start:])
 
 
-def _ends_sentence(block: str, start: int, found: "re.Match[str]") -> bool:
-    before, after = block[start : found.start()], block[found.end() : found.end() + 1]
+def _ends_sentence(before: str, found: "re.Match[str]", after: str, has_capitals: bool) -> bool:
     if found["mark"] is None or not after:
         return True
     if after.islower() and found["mark"] in ("...", "\u2026"):
         return False
-    if after.islower() and found["close"].strip("*_"):  # "Hurry!" said Ben
-        return not any(character.isupper() for character in block)  # where all is in lower case, that tells nothing
+    if after.islower() and found["close"].strip("*_"):
+        return not has_capitals  # `"Hurry!" said Ben` goes on; where all is in lower case, "said" tells nothing
     return found["mark"] != "." or not _abbreviates(before, after)
 
 
@@ -117,7 +117,7 @@ def _abbreviates(before: str, after: str) -> bool:
     name = last.casefold()
     if name in _TITLES or (name in _NUMBERED and after.isdigit()):
         return True
-    if len(words) == 1 and last.isdecimal():
+    if last.isdecimal() and (len(words) == 1 or words[-2].endswith(":")):
         return True
     initial = len(last) == 1 and last.isupper() and last != "I"
     if initial and after.isupper():

@@ -111,7 +111,9 @@ def load_model(folder: Path, dtype: str, cache: Path | None = None) -> Any:
     """A causal language model in evaluation mode, on the GPU if there is one, from a pointer or a full checkpoint."""
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # half a second of loading needs none
     source = weights(folder, cache)
     try:
         model = AutoModelForCausalLM.from_pretrained(
@@ -119,7 +121,7 @@ def load_model(folder: Path, dtype: str, cache: Path | None = None) -> Any:
         )
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder}: the model cannot be loaded ({error})") from error
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    return model.to(device()).eval()
 
 
 def load_policy(folder: Path, base: Path, dtype: str, cache: Path | None = None) -> Any:
@@ -135,3 +137,10 @@ def load_policy(folder: Path, base: Path, dtype: str, cache: Path | None = None)
     from peft import PeftModel
 
     return PeftModel.from_pretrained(load_model(base, dtype, cache), folder).merge_and_unload().eval()
+
+
+def device() -> str:
+    """The kind of device that computes: results on another kind are not the same bytes."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -14,7 +14,7 @@ Candidate = tuple[float, int]
 """A response's score, after the length penalty, and its index."""
 
 
-def pair(ranked: Iterable[Row], params: Pair, seed: int, iteration: int) -> tuple[list[Row], dict[str, int]]:
+def pair(ranked: Iterable[Row], params: Pair, seed: int, iteration: int) -> tuple[list[Row], dict[str, str]]:
     """Preference pairs of ranked responses.
 
     Args:
@@ -24,18 +24,24 @@ def pair(ranked: Iterable[Row], params: Pair, seed: int, iteration: int) -> tupl
         iteration: number of the iteration, part of each draw's seed.
 
     Returns:
-        Rows of records.PAIR in the order of `ranked`, and how many prompts gave no pair, by reason: `empty` and
+        Rows of records.PAIR in the order of `ranked`, and for each prompt_id that gave no pair the reason: `empty` and
         `truncated` (fewer than two responses are left without those), `identical` (all texts are the same), `tie`
         (all scores are), `min_margin`.
     """
     pairs: list[Row] = []
-    dropped: Counter[str] = Counter()
+    reasons: dict[str, str] = {}
     for row in ranked:
         draw = random.Random(seed_of(seed, "pair", iteration, row["prompt_id"]))
         found, reason = choose(row, params, draw)
         pairs += [_pair_row(row, best, worst) for best, worst in found]
-        dropped.update([reason] if reason else [])
-    return pairs, dict(sorted(dropped.items()))
+        if reason:
+            reasons[row["prompt_id"]] = reason
+    return pairs, reasons
+
+
+def count(reasons: dict[str, str]) -> dict[str, int]:
+    """How many prompts were dropped for each reason."""
+    return dict(sorted(Counter(reasons.values()).items()))
 
 
 def choose(row: Row, params: Pair, draw: random.Random) -> tuple[list[tuple[int, int]], str | None]:

@@ -32,13 +32,13 @@ def write_random_model(seed: int, into: Path) -> None:
         bos_token_id=1,
         eos_token_id=2,
         pad_token_id=0,
-        tie_word_embeddings=True,
+        tie_word_embeddings=False,
         **shape,
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = LlamaForCausalLM(config)
-    # Random weights of the usual size give near-uniform text that training hardly moves: these have preferences.
+    # At the usual size of random weights every token is nearly equally likely: these have preferences.
     with torch.no_grad():
-        model.model.embed_tokens.weight.mul_(20)
+        model.lm_head.weight.mul_(20)
     model.save_pretrained(into)

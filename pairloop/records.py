@@ -1,7 +1,7 @@
 """The files between the steps: their Arrow schemas, and the only reader and writer of them."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -158,3 +158,12 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}: no such file. {_REMAKE}") from None
     except ValueError as error:
         raise DataError(f"{path}: no valid JSON ({error}). {_REMAKE}") from None
+
+
+def rounded(value: Any, digits: int = 4) -> Any:
+    """The same structure with its numbers rounded, for files that people read."""
+    if isinstance(value, float):
+        return round(value, digits)
+    if isinstance(value, Mapping):
+        return {key: rounded(item, digits) for key, item in value.items()}
+    return value

@@ -5,6 +5,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,11 @@ Item = dict[str, Any]
 def seed_of(*parts: int | str) -> int:
     """A 64-bit seed that depends on nothing but `parts`: the first 8 bytes of their sha256."""
     return int.from_bytes(hashlib.sha256(_canonical(list(parts))).digest()[:8])
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """The installed versions of packages whose code can change a result, for fingerprints."""
+    return {package: version(package) for package in packages}
 
 
 def shards(

@@ -4,7 +4,7 @@ import errno
 import os
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -80,8 +80,18 @@ def clock(path: Path) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def progress(total: int, label: str) -> Iterator[Any]:
-    """A bar with rows done, rate and time left, on a terminal only."""
+    """A bar with prompts done, rate and time left, on a terminal only."""
     from tqdm import tqdm
 
     with tqdm(total=total, desc=label, unit=" prompts", disable=None, dynamic_ncols=True) as bar:
         yield bar
+
+
+def collect(shards: Iterable[list[Any]], total: int, label: str) -> list[Any]:
+    """Everything in the shards, while a bar shows how far they are."""
+    found: list[Any] = []
+    with progress(total, label) as bar:
+        for shard in shards:
+            found += shard
+            bar.update(len(shard))
+    return found

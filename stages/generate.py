@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from pairloop import answers, records
-from pairloop.answers import Policy
+from pairloop.answers import Policy, Speaker
 from pairloop.records import Row
 from pairloop.samplers import Sampling
 from stages import common
@@ -28,11 +28,10 @@ def main(iteration: int, base: Path, policy: Path, prompts: Path, responses: Pat
     sampling = Sampling(generate.temperature, generate.top_p, generate.top_k, generate.max_new_tokens)
     rows = records.read(prompts, records.PROMPT)
     with common.clock(times) as measured:
-        speaker = Policy(policy, base, params.base.dtype)
-        kept, dropped = answers.fitting(rows, speaker.tokenizer, generate.max_prompt_tokens)
-        shards = answers.answer(
-            kept, speaker, sampling, (params.seed, iteration), generate.n, generate.shard_prompts, common.scratch()
-        )
+        author = Policy(policy, base, params.base.dtype)
+        kept, dropped = answers.fitting(rows, author.tokenizer, generate.max_prompt_tokens)
+        speaker = Speaker(author, sampling, generate.shard_prompts, common.scratch())
+        shards = answers.answer(kept, speaker, (params.seed, iteration), generate.n)
         counts = _Counts()
         with common.progress(len(kept), f"generate@{iteration}") as bar:
             written = records.write(responses, records.RESPONSE, counts.over(shards, bar))

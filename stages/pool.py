@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pairloop import pool, records
+from pairloop import pool, records, sources
 from stages import common
 
 
@@ -15,8 +15,8 @@ from stages import common
 def main(pool_file: Path, held_out: Path, metrics: Path) -> None:
     """Write the training prompts to POOL and the evaluation's to HELD_OUT."""
     params = common.load()
-    train = pool.read_prompts(params.pool.source, params.pool.split)
-    evaluation = pool.read_prompts(params.pool.eval_source, params.pool.eval_split)
+    train = sources.read_prompts(params.pool.source, params.pool.split)
+    evaluation = sources.read_prompts(params.pool.eval_source, params.pool.eval_split)
     rows, held_out_rows, counts = pool.build(train, evaluation, params.pool, params.seed)
     records.write(pool_file, records.PROMPT, [rows])
     records.write(held_out, records.PROMPT, [held_out_rows])

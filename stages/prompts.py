@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pairloop import pool, records
+from pairloop import records, slices
 from stages import common
 
 
@@ -17,7 +17,7 @@ def main(iteration: int, pool_file: Path, prompts: Path, metrics: Path) -> None:
     """Write the iteration's prompts from POOL to PROMPTS."""
     params = common.load()
     rows = records.read(pool_file, records.PROMPT)
-    own = pool.slice_for(rows, iteration, params.prompts.per_iteration, params.teach.prompts, params.prompts.reuse)
+    own = slices.slice_for(rows, iteration, params.prompts.per_iteration, params.teach.prompts, params.prompts.reuse)
     records.write(prompts, records.PROMPT, [own])
     constrained = sum(row["constraints"] is not None for row in own)
     records.write_json(metrics, {"rows_in": len(rows), "rows_out": len(own), "with_constraints": constrained})

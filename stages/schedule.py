@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from pairloop import params as parameters
 from pairloop import records
 from pairloop.errors import ParameterError
 from stages import common
@@ -59,16 +60,21 @@ def check() -> None:
 
 
 @click.command(cls=common.Verb)
-@click.option("--write", is_flag=True, help="Bring params.yaml up to date instead of checking it.")
-def main(write: bool) -> None:
+@click.option(
+    "--write", is_flag=True, help="Bring params.yaml up to date, with CHANGES if any, instead of checking it."
+)
+@click.argument("changes", nargs=-1)
+def main(write: bool, changes: tuple[str, ...]) -> None:
     """Check that params.yaml is valid and what `dvc exp run` would compose from it."""
     if not write:
         check()
         return
     from omegaconf import OmegaConf
 
-    common.load()
-    records.write_text(common.PARAMS, OmegaConf.to_yaml(composed()))
+    params = composed(changes)
+    values: Any = OmegaConf.to_container(params)
+    parameters.parse(values)
+    records.write_text(common.PARAMS, OmegaConf.to_yaml(params))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,15 @@ class Teach:
     max_new_tokens: int = integer(64, low=8)
     """Longest answer, in tokens, that the teacher is shown."""
 
+    top_p: float = real(0.95, "a number above 0, at most 1", lambda v: 0 < v <= 1)
+    """Nucleus of those answers, as in `generate.top_p`."""
+
+    top_k: int = integer(64, low=1)
+    """Never look beyond this many tokens. Far fewer than in `generate`: at temperature 1.5 more is mere noise."""
+
+    shard_prompts: int = integer(64, low=1)
+    """Prompts answered together; a finished shard survives a kill."""
+
 
 @dataclass(frozen=True)
 class Rank:
@@ -95,3 +104,6 @@ class Eval:
 
     bootstrap: int = integer(2000, low=100)
     """Resamples of the prompts behind each 95 % interval."""
+
+    shard_prompts: int = integer(60, low=1)
+    """Prompts answered and judged together; a finished shard survives a kill."""

@@ -6,7 +6,7 @@ network gets in, and equal inputs give equal bytes. What goes in is what the ste
 pool
     `rows_in`, `rows_out`, `dropped` {reason: rows}, `eval_rows_in`, `eval_rows_out`, `eval_dropped` {reason: rows},
     `with_constraints` (prompts), `by_source` {source: prompts}.
-teacher (None where the run trained no ranker)
+teacher (None where the run trained none, be it to rank or to judge)
     `pairs`, `held_out_pairs`, `held_out_accuracy` (share), `by_kind` {kind of spoiled answer: accuracy},
     `length_correlation` (-1 to 1 or None), `hacks` {hack: share of good answers that their hacked version beats}.
 iterations, one `Iteration` each, from 1 on
@@ -21,10 +21,11 @@ models, one mapping each, from iteration 0 (the base model) on
     `prompts`, `win_rate` {judge: {`win_rate`, `low`, `high`, `teacher` (did it rank the training data?), and, where it
     was computed, `length_controlled`}} (not read for iteration 0), `constraints` None or {`prompts`, `pass_rate`,
     `low`, `high`, `gain`, `gain_low`, `gain_high`}, `mean_words`, `mean_tokens`, `truncated_share`,
-    `repetitive_share`. Rates and shares are from 0 to 1; `low` and `high` are the ends of 95 % intervals.
+    `repetitive_share`, and, where known, `empty_share`. Rates and shares are from 0 to 1; `low` and `high` are the
+    ends of 95 % intervals.
 times
     rows of `stage`, `iteration` (None outside the loop), `seconds` and, where known, `tokens_per_second` and
-    `peak_memory_mb`.
+    `peak_memory_mb` (MiB).
 samples
     rows of `iteration`, `prompt`, `constraints` (list or None), `responses`, `scores`, `finish_reasons` (`length` marks
     a text that was cut off), `chosen` and `rejected` (index or None), `reason` (why there is no pair), `split`

@@ -20,6 +20,7 @@ _NEEDED = {
     "train": (*_COUNTS, "steps", "loss_first", "loss_last", "before", "after"),
     "curve": ("step", "loss", "margin"),
     "eval": ("prompts", "constraints", "mean_words", "mean_tokens", "truncated_share", "repetitive_share"),
+    "compared": ("win_rate",),
     "judge": ("win_rate", "low", "high", "teacher"),
     "constraints": ("prompts", "pass_rate", "low", "high", "gain", "gain_low", "gain_high"),
     "time": ("stage", "iteration", "seconds"),
@@ -122,6 +123,8 @@ def _check_model(number: int, model: Metrics) -> None:
     _need("eval", model, f"iteration {number}, eval metrics")
     if model["constraints"]:
         _need("constraints", model["constraints"], f"iteration {number}, eval metrics, constraints")
+    if number:
+        _need("compared", model, f"iteration {number}, eval metrics")
     for judge, rates in (model["win_rate"] if number else {}).items():
         _need("judge", rates, f"iteration {number}, eval metrics, win rate of {judge}")
 

@@ -12,6 +12,9 @@ SPACE = "\N{NO-BREAK SPACE}"
 
 MINUS = "\N{MINUS SIGN}"
 
+EMPTY = "(empty)"
+"""Stands for a text without a visible character."""
+
 LONGEST_TEXT = 8000
 """Characters of one prompt or response that the page shows: bounds its size whatever a model writes."""
 
@@ -67,9 +70,9 @@ def seconds(value: Number) -> str:
     return f"{minutes // 60}{SPACE}h {minutes % 60}{SPACE}min"
 
 
-def megabytes(value: Number) -> str:
-    """`1.2 GB` for 1,200."""
-    return DASH if value is None or not math.isfinite(value) else f"{value / 1000:.1f}{SPACE}GB"
+def memory(value: Number) -> str:
+    """`1.2 GiB` for 1,200 MiB."""
+    return DASH if value is None or not math.isfinite(value) else f"{value / 1024:.1f}{SPACE}GiB"
 
 
 def plural(count: int, noun: str) -> str:
@@ -83,9 +86,12 @@ def plain(name: str) -> str:
 
 
 def excerpt(text: str, characters: int = 110) -> str:
-    """The beginning of a text on one line."""
+    """The beginning of a text on one line; `(empty)` where there is nothing to see."""
     line = " ".join(visible(text[: 4 * characters]).split())
-    return line if len(line) <= characters and len(text) <= 4 * characters else line[:characters].rstrip() + "…"
+    if len(line) <= characters and len(text) <= 4 * characters:
+        return line or EMPTY
+    words, _, rest = line[: characters + 1].rpartition(" ")
+    return (words if len(words) > characters / 2 else words + " " + rest[: characters - len(words)]).strip() + "…"
 
 
 def clipped(text: str) -> tuple[str, int]:
@@ -100,7 +106,7 @@ def constraint(rule: Any) -> str:
     values = {key: value for key, value in rule.items() if key not in ("kind", "min", "max") and value is not None}
     low, high = rule.get("min"), rule.get("max")
     parts = [_range(low, high)] if low is not None or high is not None else []
-    parts += [str(value) if key in ("text", rule.get("kind")) else f"{plain(key)} {value}" for key, value in values.items()]
+    parts += [", ".join(map(str, value)) if isinstance(value, list) else str(value) for value in values.values()]
     kind = plain(str(rule.get("kind", "constraint")))
     return f"{kind}: {', '.join(parts)}" if parts else kind
 

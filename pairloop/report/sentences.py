@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pairloop.report.data import Iteration, Metrics, ReportData
-from pairloop.report.formats import digits_beside, number, percent, plural, seconds
+from pairloop.report.formats import SPACE, digits_beside, number, percent, plural, seconds
 
 
 @dataclass(frozen=True)
@@ -21,14 +21,12 @@ class Headline:
 
 def judges(models: Sequence[Metrics]) -> dict[str, bool]:
     """Every judge, in order, and whether it also ranked the training data."""
-    return {
-        name: bool(rates["teacher"]) for model in models[1:] for name, rates in (model["win_rate"] or {}).items()
-    }
+    return {name: bool(rates["teacher"]) for model in models[1:] for name, rates in model["win_rate"].items()}
 
 
 def leading_judge(model: Metrics) -> str | None:
     """The first judge that did not rank the training data; the first of all where each of them did."""
-    rates = model["win_rate"] or {}
+    rates = model["win_rate"]
     return next((name for name, rate in rates.items() if not rate["teacher"]), next(iter(rates), None))
 
 
@@ -45,10 +43,10 @@ def headline(models: Sequence[Metrics]) -> Headline:
         claim, means = f"Iteration {last} beats the base model on {share} of {prompts}", ""
     elif rates["high"] < 0.5:
         claim = f"Iteration {last} got worse than the base model: it wins on only {share} of {prompts}"
-        means = ", all below 50\N{NO-BREAK SPACE}%"
+        means = f", all below 50{SPACE}%"
     else:
         claim = f"No improvement was shown: iteration {last} wins against the base model on {share} of {prompts}"
-        means = ", which includes 50\N{NO-BREAK SPACE}%"
+        means = f", which includes 50{SPACE}%"
     return Headline(claim, f"({_interval(rates)}{means}), judged by {_witness(judge, models[last])}.")
 
 
@@ -62,17 +60,17 @@ def _digits(rates: Metrics) -> int:
     return digits_beside(0.5, rates["win_rate"], rates["low"], rates["high"])
 
 
-def _interval(rates: Metrics, of: str = "95\N{NO-BREAK SPACE}% interval ") -> str:
+def _interval(rates: Metrics, of: str = f"95{SPACE}% interval ") -> str:
     digits = _digits(rates)
-    return f"{of}{number(100 * rates['low'], digits)} to {percent(rates['high'], digits)}"
+    return f"{of}{number(100 * rates['low'], digits)}{SPACE}to{SPACE}{percent(rates['high'], digits)}"
 
 
 def findings(data: ReportData) -> list[str]:
-    """What to know besides the headline: constraints, the other judges, an earlier iteration that did better, length."""
+    """What to know besides the headline: constraints, other judges, an earlier iteration that did better, length."""
     last = data.models[-1]
     return [
         *constraints(data.models),
-        *(_other(judge, rates) for judge, rates in (last["win_rate"] or {}).items() if judge != leading_judge(last)),
+        *(_other(judge, rates) for judge, rates in last["win_rate"].items() if judge != leading_judge(last)),
         *_earlier(data.models),
         length(data.models),
     ]
@@ -86,7 +84,7 @@ def constraints(models: Sequence[Metrics]) -> list[str]:
     before, gain = found["pass_rate"] - found["gain"], found["gain"]
     digits = digits_beside(0, gain, found["gain_low"], found["gain_high"])
     low, high = (number(100 * found[key], digits) for key in ("gain_low", "gain_high"))
-    interval = f"{number(abs(100 * gain), digits)} points (95\N{NO-BREAK SPACE}% interval {low} to {high})"
+    interval = f"{number(abs(100 * gain), digits)} points (95{SPACE}% interval {low}{SPACE}to{SPACE}{high})"
     rates = f"from {percent(before)} to {percent(found['pass_rate'])} on {plural(found['prompts'], 'prompt')}"
     if found["gain_low"] > 0:
         return [f"The constraint pass rate rose {rates}: a gain of {interval}, which excludes zero."]
@@ -99,30 +97,37 @@ def constraints(models: Sequence[Metrics]) -> list[str]:
 
 
 def _other(judge: str, rates: Metrics) -> str:
-    source = ", which also ranked the training data," if rates["teacher"] else ", which did not rank the training data,"
-    return f"{judge}{source} puts the win rate at {percent(rates['win_rate'], _digits(rates))} ({_interval(rates, '')})."
+    source = "which also ranked the training data" if rates["teacher"] else "which did not rank the training data"
+    share = percent(rates["win_rate"], _digits(rates))
+    return f"By {judge}, {source}, the win rate is {share} ({_interval(rates, '')})."
 
 
 def _earlier(models: Sequence[Metrics]) -> list[str]:
     judge = leading_judge(models[-1])
-    known = {n: m["win_rate"][judge] for n, m in enumerate(models) if n and judge in (m["win_rate"] or {})}
+    known = {n: m["win_rate"][judge] for n, m in enumerate(models) if n and judge in m["win_rate"]}
     if not known:
         return []
     best = max(known, key=lambda n: (known[n]["win_rate"], n))
     if best == len(models) - 1:
         return []
     rates = known[best]
-    return [f"By {judge}, iteration {best} has the highest win rate: {percent(rates['win_rate'])} ({_interval(rates, '')})."]
+    return [
+        f"By {judge}, iteration {best} has the highest win rate: {percent(rates['win_rate'])} ({_interval(rates, '')})."
+    ]
 
 
 def length(models: Sequence[Metrics]) -> str:
     """How the answers' length moved: judges may like long answers for being long."""
     first, last = models[0]["mean_words"], models[-1]["mean_words"]
-    words = f"{number(last)} words on average, the base model's {number(first)}"
-    if not first or abs(last / first - 1) < 0.03:
-        return f"Its answers have {words}: about the same length."
-    change = f"{percent(abs(last / first - 1))} {'longer' if last > first else 'shorter'}"
-    return f"Its answers have {words}: {change}."
+    change = "about the same length"
+    if first and abs(last / first - 1) >= 0.03:
+        change = f"{percent(abs(last / first - 1))} {'longer' if last > first else 'shorter'}"
+    words = f"Its answers have {number(last)} words on average, the base model’s {number(first)}: {change}."
+    judge = leading_judge(models[-1])
+    controlled = models[-1]["win_rate"][judge].get("length_controlled") if judge else None
+    if controlled is None:
+        return words
+    return f"{words} With length controlled for, {judge}’s win rate is {percent(controlled)}."
 
 
 def pairs(iterations: Sequence[Iteration]) -> str:
@@ -165,5 +170,5 @@ def pool(metrics: Mapping[str, Any]) -> str:
     """What there was to draw prompts from."""
     return (
         f"The pool has {plural(metrics['rows_out'], 'prompt')}, {number(metrics['with_constraints'])} of them with "
-        f"constraints that a program can check; {plural(metrics['eval_rows_out'], 'other prompt')} were held out."
+        f"constraints that a program can check. Held out for evaluation: {plural(metrics['eval_rows_out'], 'prompt')}."
     )

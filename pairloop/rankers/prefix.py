@@ -1,0 +1,62 @@
+"""Many answers read after one prompt: the prompt goes through the model once, and its cache serves all answers.
+
+What is read after one prompt does not depend on which other prompts are scored. No row is padded on the left and every
+mask is causal, so that padding on the right is seen by nothing and needs no attention mask.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+Forward = Callable[[Any, Any], Any]
+"""Given token ids [B, T] and a cache of what was read before them: extends the cache and returns a tensor whose first
+two dimensions are B and T."""
+
+
+def read_after(
+    model: Any,
+    prompt_ids: Sequence[int],
+    answers: Sequence[Sequence[int]],
+    batch_tokens: int,
+    prefill: Forward,
+    forward: Forward,
+) -> Iterator[tuple[list[int], Any]]:
+    """Run a decoder over each answer after the prompt.
+
+    Args:
+        model: a causal language model of transformers.
+        prompt_ids: the prompt's P token ids, at least one.
+        answers: token ids of the K answers, which may be empty.
+        batch_tokens: padded answer tokens in one forward pass; a single longer answer is a batch of its own.
+        prefill: reads all of the prompt but its last token into the cache; what it returns is not used.
+        forward: reads answers, and returns what is yielded.
+
+    Yields:
+        Indices of B answers, and the tensor of `forward`. Its position 0 is the prompt's last token, positions 1 to n
+        are the answer's n tokens, and the rest is padding.
+    """
+    import torch
+    from transformers import DynamicCache
+
+    with torch.inference_mode():
+        read = DynamicCache(config=model.config)
+        if len(prompt_ids) > 1:
+            prefill(torch.tensor([prompt_ids[:-1]], device=model.device), read)
+        rows = [[prompt_ids[-1], *answer] for answer in answers]
+        for batch in batches([len(row) for row in rows], batch_tokens):
+            cache = copy.deepcopy(read)
+            cache.batch_repeat_interleave(len(batch))
+            width = max(len(rows[i]) for i in batch)
+            padded = [rows[i] + [0] * (width - len(rows[i])) for i in batch]
+            yield batch, forward(torch.tensor(padded, device=model.device), cache)
+
+
+def batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
+    """Indices in batches of similar length, longest first, each at most `batch_tokens` when padded."""
+    found: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        if found and lengths[found[-1][0]] * (len(found[-1]) + 1) <= batch_tokens:
+            found[-1].append(i)
+        else:
+            found.append([i])
+    return found

@@ -1,0 +1,146 @@
+"""Prompts and texts as the page shows them: ordered, labelled, and cut where they would flood it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pairloop.report.data import Metrics
+from pairloop.report.formats import clipped, constraint, excerpt, number
+
+REASONS = {
+    "empty": "fewer than two responses have any text",
+    "truncated": "fewer than two responses ended by themselves",
+    "identical": "all responses are the same",
+    "tie": "all scores are the same",
+    "min_margin": "the scores differ by less than pair.min_margin",
+}
+"""What pairing's reasons for a prompt without a pair mean."""
+
+LONG = 900
+"""Characters from which a text gets a box that scrolls, and can be reached with the keyboard."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """A prompt's or model's text, cut to what the page can bear."""
+
+    text: str
+    left_out: int
+    """Characters that are not shown."""
+
+    long: bool
+
+
+@dataclass(frozen=True)
+class Response:
+    """One of a prompt's responses."""
+
+    text: Text
+    score: str
+    label: str
+    """`chosen`, `rejected` or nothing."""
+
+    cut_off: bool
+    """It reached the limit of tokens."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A prompt of the training data with all its responses, best first."""
+
+    iteration: int
+    title: str
+    tag: str
+    prompt: Text
+    constraints: Sequence[str]
+    responses: Sequence[Response]
+    no_pair: str
+    """Why there is none; empty where there is one."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One model's answer to a held-out prompt."""
+
+    model: str
+    text: Text
+    passed: bool | None
+    """Whether the constraints hold; None where there are none."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A held-out prompt with every model's answer."""
+
+    title: str
+    prompt: Text
+    constraints: Sequence[str]
+    answers: Sequence[Answer]
+
+
+def samples(rows: Sequence[Metrics]) -> dict[int, list[Sample]]:
+    """Samples by iteration, in order."""
+    found: dict[int, list[Sample]] = {}
+    for row in sorted(rows, key=lambda row: int(row["iteration"])):
+        found.setdefault(row["iteration"], []).append(_sample(row))
+    return found
+
+
+def _sample(row: Metrics) -> Sample:
+    order = sorted(range(len(row["responses"])), key=lambda i: (-row["scores"][i], i))
+    paired = row["chosen"] is not None
+    return Sample(
+        row["iteration"],
+        excerpt(row["prompt"]),
+        (row["split"] or "train") if paired else "no pair",
+        _text(row["prompt"]),
+        _constraints(row),
+        [_response(row, i) for i in order],
+        "" if paired else REASONS.get(row["reason"] or "", (row["reason"] or "no reason is known").replace("_", " ")),
+    )
+
+
+def _response(row: Metrics, index: int) -> Response:
+    label = {row["rejected"]: "rejected", row["chosen"]: "chosen"}.get(index, "")
+    cut_off = row["finish_reasons"][index] == "length"
+    return Response(_text(row["responses"][index]), number(row["scores"][index], 2), label, cut_off)
+
+
+def comparisons(rows: Sequence[Metrics]) -> list[Comparison]:
+    """Held-out prompts with the answer of each model."""
+    return [
+        Comparison(
+            excerpt(row["prompt"]),
+            _text(row["prompt"]),
+            _constraints(row),
+            [
+                Answer("Base model" if n == 0 else f"Iteration {n}", _text(text), passed)
+                for n, (text, passed) in enumerate(zip(row["outputs"], row["passes"], strict=True))
+            ],
+        )
+        for row in rows
+    ]
+
+
+def _text(text: str) -> Text:
+    shown, left_out = clipped(text)
+    return Text(shown, left_out, len(shown) > LONG or shown.count("\n") > 14)
+
+
+def _constraints(row: Metrics) -> list[str]:
+    return [constraint(rule) for rule in row["constraints"] or []]
+
+
+def flattened(values: Mapping[str, Any], path: str = "") -> list[tuple[str, str]]:
+    """Nested parameters as dotted names and YAML-like values, in order."""
+    found: list[tuple[str, str]] = []
+    for key, value in values.items():
+        name = f"{path}.{key}" if path else str(key)
+        if isinstance(value, Mapping) and value:
+            found += flattened(value, name)
+        else:
+            found.append(
+                (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
+            )
+    return found

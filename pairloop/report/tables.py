@@ -1,0 +1,249 @@
+"""The exact numbers, as tables: one row per thing, one column per iteration."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pairloop.report.data import Iteration, Metrics, ReportData
+from pairloop.report.formats import DASH, memory, number, percent, plain, plural, seconds
+from pairloop.report.sentences import judges
+
+ONCE = "Before the loop"
+"""What happens once: base, pool, teach and the evaluation of iteration 0."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One value."""
+
+    text: str
+    """The number, written out."""
+
+    note: str = ""
+    """Smaller, below it: an interval."""
+
+    bar: float | None = None
+    """Share of the cell's width that a bar fills instead of the text."""
+
+    words: bool = False
+    """Text, set to the left."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table."""
+
+    label: str
+    cells: Sequence[Cell]
+    note: str = ""
+    """Smaller, below the label."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that belong together, under a heading where there is one."""
+
+    heading: str
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its caption."""
+
+    caption: str
+    columns: Sequence[str]
+    groups: Sequence[Group]
+    corner: str = ""
+    """Heading of the column of labels."""
+
+
+def _iterations(last: int, first: int = 0) -> list[str]:
+    return ["base" if n == 0 else str(n) for n in range(first, last + 1)]
+
+
+def _interval(low: float, high: float) -> str:
+    return f"{number(100 * low)} to {number(100 * high)}"
+
+
+def win_rates(models: Sequence[Metrics]) -> Table:
+    """Win rates with intervals, and with length taken out where that was computed."""
+    rows = []
+    for judge, teacher in judges(models).items():
+        rates = [model["win_rate"].get(judge) for model in models[1:]]
+        cells = [Cell(percent(r["win_rate"]), _interval(r["low"], r["high"])) if r else Cell(DASH) for r in rates]
+        rows.append(Row(judge, cells, "also the teacher" if teacher else ""))
+        if any(r and r.get("length_controlled") is not None for r in rates):
+            controlled = [Cell(percent(r.get("length_controlled") if r else None)) for r in rates]
+            rows.append(Row(f"{judge}, length-controlled", controlled))
+    caption = "Win rate in numbers, with 95\N{NO-BREAK SPACE}% interval"
+    return Table(caption, _iterations(len(models) - 1, first=1), [Group("", rows)], "Iteration")
+
+
+def constraints(models: Sequence[Metrics]) -> Table:
+    """Constraint pass rates, and their gain over the base model on the same prompts."""
+    found = [model["constraints"] for model in models]
+    rates = [Cell(percent(c["pass_rate"]), _interval(c["low"], c["high"])) if c else Cell(DASH) for c in found]
+    gains = [Cell(DASH)] + [
+        Cell(_signed(c["gain"]), f"{number(100 * c['gain_low'])} to {number(100 * c['gain_high'])}")
+        if c
+        else Cell(DASH)
+        for c in found[1:]
+    ]
+    rows = [Row("Pass rate", rates), Row("Gain in points", gains)]
+    caption = "Constraint pass rate and gain, with 95\N{NO-BREAK SPACE}% interval"
+    return Table(caption, _iterations(len(models) - 1), [Group("", rows)], "Iteration")
+
+
+def _signed(gain: float) -> str:
+    points = number(100 * gain)
+    return f"+{points}" if gain > 0 and points != "0" else points
+
+
+def lengths(models: Sequence[Metrics], iterations: Sequence[Iteration]) -> Table:
+    """Lengths of answers to held-out prompts and of the pairs, and how often answers are cut off or loop."""
+    answers = [
+        _row("Words per answer", models, lambda m: number(m["mean_words"], 1)),
+        _row("Tokens per answer", models, lambda m: number(m["mean_tokens"], 1)),
+        _row("Cut off at the limit", models, lambda m: percent(m["truncated_share"])),
+        _row("Repetitive", models, lambda m: percent(m["repetitive_share"])),
+    ]
+    if any(model.get("empty_share") for model in models):
+        answers.append(_row("Empty", models, lambda m: percent(m.get("empty_share"))))
+    pairs = [
+        _row("Words, chosen", iterations, lambda i: number(i.pair["chosen_words"], 1), skip=1),
+        _row("Words, rejected", iterations, lambda i: number(i.pair["rejected_words"], 1), skip=1),
+        _row(
+            "Score with length", iterations, _length_correlation, skip=1, note="rank correlation, \N{MINUS SIGN}1 to 1"
+        ),
+    ]
+    groups = [Group("Answers to held-out prompts", answers), Group("Training pairs", pairs)]
+    return Table("Length and repetition in numbers", _iterations(len(iterations)), groups, "Iteration")
+
+
+def _length_correlation(iteration: Iteration) -> str:
+    return number(iteration.rank["length_correlation"], 2)
+
+
+def _row(label: str, items: Iterable[Any], show: Callable[[Any], str], skip: int = 0, note: str = "") -> Row:
+    return Row(label, [Cell(DASH)] * skip + [Cell(show(item)) for item in items], note)
+
+
+def training(iterations: Sequence[Iteration]) -> Table:
+    """What each training did, on the steps and on the held-out pairs."""
+
+    def held_out(label: str, key: str, show: Callable[[Any], str], note: str = "") -> Row:
+        tests = [(t["before"], t["after"]) for t in trains]
+        cells = [Cell(show(b and a and a[key]), f"before {show(b[key])}" if b and a else "") for b, a in tests]
+        return Row(label, cells, note)
+
+    trains = [iteration.train for iteration in iterations]
+    fit = [
+        _row("Pairs", iterations, lambda i: number(i.pair["train_pairs"])),
+        _row("Mean score margin", iterations, lambda i: number(i.pair["mean_margin"], 2), note="in the ranker’s unit"),
+        _row("Optimiser steps", iterations, lambda i: number(i.train["steps"])),
+        Row(
+            "Loss, last step", [Cell(number(t["loss_last"], 2), f"first {number(t['loss_first'], 2)}") for t in trains]
+        ),
+    ]
+    test = [
+        _row("Pairs", iterations, lambda i: number(i.pair["test_pairs"])),
+        held_out("Reward margin", "margin", lambda v: number(v, 2), "0 where policy and reference are the same"),
+        held_out("Reward accuracy", "accuracy", percent, "share of margins above 0"),
+        held_out("Likelihood accuracy", "logp_accuracy", percent, "share where chosen is likelier per token"),
+    ]
+    tested = any(train["before"] and train["after"] for train in trains)
+    groups = [Group("Pairs trained on", fit), *([Group("Pairs held out", test)] if tested else [])]
+    return Table("Training in numbers", _iterations(len(iterations), first=1), groups, "Iteration")
+
+
+def rows(data: ReportData) -> Table:
+    """Rows in, out and dropped of every step, with the reasons."""
+    pool = data.pool
+    held_out = {key: pool[f"eval_{key}"] for key in ("rows_in", "rows_out", "dropped")}
+    groups = [Group("Pool", [_counts("prompts to train on", pool), _counts("held-out prompts", held_out)])]
+    for n, iteration in enumerate(data.iterations, 1):
+        steps = [("generate", "prompts"), ("rank", "prompts"), ("pair", "prompts"), ("train", "pairs")]
+        lines = [_counts(step, getattr(iteration, step), unit) for step, unit in steps]
+        groups.append(Group(f"Iteration {n}", lines))
+    return Table("Rows in, out and dropped", ["In", "Out", "Dropped, and why"], groups, "Step")
+
+
+def _counts(label: str, metrics: Mapping[str, Any], unit: str = "") -> Row:
+    reasons = {plain(reason): count for reason, count in metrics["dropped"].items() if count}
+    lost = metrics["rows_in"] - metrics["rows_out"] - sum(reasons.values())
+    if lost > 0:
+        reasons["not accounted for"] = lost
+    why = ", ".join(f"{reason} {number(count)}" for reason, count in reasons.items())
+    cells = [Cell(number(metrics["rows_in"])), Cell(number(metrics["rows_out"])), Cell(why or "none", words=True)]
+    return Row(label, cells, unit)
+
+
+def times(data: ReportData) -> Table:
+    """Seconds per stage and iteration, with a bar for each stage's share."""
+    by_stage: dict[str, list[Metrics]] = {}
+    for row in data.times:
+        by_stage.setdefault(row["stage"], []).append(row)
+    totals = {stage: sum(row["seconds"] for row in found) for stage, found in by_stage.items()}
+    longest = max(totals.values(), default=0.0) or 1.0
+    lines = [
+        Row(
+            stage,
+            [
+                Cell(seconds(totals[stage])),
+                Cell("", bar=totals[stage] / longest),
+                *(Cell(_spent(found, n)) for n in range(len(data.models))),
+                Cell(number(_mean([row.get("tokens_per_second") for row in found]))),
+                Cell(memory(max((row.get("peak_memory_mb") or 0.0 for row in found), default=0.0) or None)),
+            ],
+        )
+        for stage, found in by_stage.items()
+    ]
+    whole = [Cell(seconds(sum(totals.values()))), Cell("")]
+    whole += [Cell(_spent(data.times, n)) for n in range(len(data.models))] + [Cell(""), Cell("")]
+    columns = ["Total", "", ONCE, *(f"Iteration {n}" for n in range(1, len(data.models))), "Tokens/s", "Peak memory"]
+    return Table("Time per stage", columns, [Group("", lines), Group("", [Row("All stages", whole)])], "Stage")
+
+
+def _spent(found: Sequence[Metrics], iteration: int) -> str:
+    spent = [row["seconds"] for row in found if (row["iteration"] or 0) == iteration]
+    return seconds(sum(spent)) if spent else DASH
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def hacks(teacher: Metrics) -> Table:
+    """How often each known trick fools the teacher."""
+    found = sorted(teacher["hacks"].items(), key=lambda item: -item[1])
+    lines = [Row(plain(name), [Cell(percent(share)), Cell("", bar=share)]) for name, share in found]
+    return Table("How often a trick beats the good answer", ["Fooled", ""], [Group("", lines)], "Trick")
+
+
+def kinds(teacher: Metrics) -> Table:
+    """How often the teacher prefers the good answer, by what was done to the bad one."""
+    found = sorted(teacher["by_kind"].items(), key=lambda item: item[1])
+    lines = [Row(plain(name), [Cell(percent(share)), Cell("", bar=share)]) for name, share in found]
+    return Table(
+        "Accuracy, by what is wrong with the other answer", ["Accuracy", ""], [Group("", lines)], "Other answer"
+    )
+
+
+def sources(pool: Metrics) -> str:
+    """Where the pool's prompts came from, in one line."""
+    return ", ".join(f"{plain(str(source))} {number(count)}" for source, count in pool["by_source"].items())
+
+
+def facts(data: ReportData) -> list[tuple[str, str]]:
+    """What was run, in a few words."""
+    prompts = data.iterations[0].generate["rows_in"]
+    spent = sum(row["seconds"] for row in data.times)
+    return [
+        ("Base model", data.base),
+        ("Ranker", data.ranker),
+        ("Iterations", number(len(data.iterations))),
+        ("Per iteration", f"{plural(prompts, 'prompt')}, {data.responses}\N{NO-BREAK SPACE}responses each"),
+        ("Time", seconds(spent) if spent else DASH),
+    ]

@@ -1,0 +1,80 @@
+"""Responses by a language model. A sampler is one method; the stages pick the class by `generate.engine`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from pairloop import chat
+from pairloop.errors import ParameterError
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are chosen."""
+
+    temperature: float
+    """Divides the logits before the softmax. 0 always takes the likeliest token (greedy): then seeds do not matter."""
+
+    top_p: float
+    """Nucleus: the likeliest tokens whose probabilities add up to this, counted within the `top_k`."""
+
+    top_k: int
+    """Only this many of the likeliest tokens can be chosen; their probabilities are normalised to 1."""
+
+    max_new_tokens: int
+    """A response is cut off after this many tokens."""
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0 or not 0 < self.top_p <= 1 or self.top_k < 1 or self.max_new_tokens < 1:
+            raise ParameterError(
+                f"{self}: needed are temperature at least 0, top_p above 0 and at most 1, top_k and max_new_tokens "
+                "at least 1"
+            )
+
+
+@dataclass(frozen=True)
+class Request:
+    """A prompt, and how many responses are wanted."""
+
+    prompt: str
+    """The user's text, without a chat template."""
+
+    seeds: tuple[int, ...]
+    """One 64-bit seed for each response wanted, from 0: the response's whole randomness."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """One answer."""
+
+    text: str
+    """Without control tokens and surrounding white space. May be empty."""
+
+    finish_reason: Literal["stop", "length"]
+    """`stop`: the model ended it. `length`: it was cut off at `max_new_tokens`."""
+
+    token_count: int
+    """Tokens that the model produced, the end token among them."""
+
+
+class Sampler(Protocol):
+    """Whatever answers prompts."""
+
+    def sample(self, requests: Sequence[Request]) -> list[list[Response]]:
+        """Answer every prompt once for each of its seeds.
+
+        Args:
+            requests: P prompts, each of which fits the model's context together with `max_new_tokens`.
+
+        Returns:
+            P lists, in the order of `requests`, each with its responses in the order of the seeds.
+
+        Raises:
+            ModelError: a prompt is too long for the model, or the model cannot be sampled from.
+        """
+        ...
+
+
+def prompt_tokens(tokenizer: Any, prompt: str) -> int:
+    """Number of tokens that a prompt takes in the model's context, chat format included."""
+    return len(chat.encode_prompt(tokenizer, prompt))

@@ -1,0 +1,111 @@
+"""eval: one iteration's model on held-out prompts, beside iteration 0."""
+
+import json
+from pathlib import Path
+
+import click
+
+from pairloop import answers, evaluation, records, scoring
+from pairloop.answers import Policy, Speaker
+from pairloop.errors import DataError
+from pairloop.params import Params
+from pairloop.records import Row
+from pairloop.samplers import Sampling
+from stages import common
+
+
+@click.command(cls=common.Verb)
+@click.option("--iteration", type=click.IntRange(min=0), required=True)
+@click.argument("base", type=Path)
+@click.argument("teacher", type=Path)
+@click.argument("policy", type=Path)
+@click.argument("held_out", type=Path)
+@click.argument("results", type=Path)
+def main(iteration: int, base: Path, teacher: Path, policy: Path, held_out: Path, results: Path) -> None:
+    """Answer HELD_OUT with POLICY and compare with BASE; writes metrics, outputs and judgements into RESULTS."""
+    params = common.load()
+    prompts = _prompts(held_out, params.eval.prompts)
+    with common.clock(results / "time" / "eval.json") as measured:
+        own = _answers(Policy(policy, base, params.base.dtype), prompts, params, f"eval@{iteration}")
+        reference = _answers(Policy(base, base, params.base.dtype), prompts, params, f"eval@{iteration}, iteration 0")
+        scores = {name: _scores(name, base, teacher, prompts, own, reference, params) for name in params.eval.judges}
+        measured["tokens"] = sum(row["token_counts"][0] for row in own)
+    held = [evaluation.passes(prompts, _texts(rows)) for rows in (own, reference)]
+    resamples, seed = params.eval.bootstrap, params.seed
+    metrics = {
+        "prompts": len(prompts),
+        "win_rate": {
+            name: evaluation.judge(found, _texts(own), _texts(reference), resamples, seed)
+            | {"teacher": name == params.rank.ranker}
+            for name, found in scores.items()
+        },
+        "constraints": evaluation.constraint_rate(held[0], held[1], resamples, seed),
+    } | evaluation.form(own)
+    records.write_json(results / "metrics.json", records.rounded(metrics))
+    records.write_json(results / "model_outputs.json", _outputs(prompts, own, f"iteration_{iteration}"))
+    records.write_json(results / "judgements.json", _judgements(prompts, held[0], scores))
+
+
+def _prompts(held_out: Path, count: int) -> list[Row]:
+    rows = records.read(held_out, records.PROMPT)
+    if len(rows) < count:
+        raise DataError(f"eval.prompts is {count}, but {held_out} holds {len(rows)} prompts: lower it or add prompts")
+    return rows[:count]
+
+
+def _answers(policy: Policy, prompts: list[Row], params: Params, label: str) -> list[Row]:
+    """One answer per prompt; every model draws from the same random streams, so that only the models differ."""
+    sampling = Sampling(params.eval.temperature, params.eval.top_p, params.eval.top_k, params.eval.max_new_tokens)
+    speaker = Speaker(policy, sampling, params.eval.shard_prompts, common.scratch())
+    shards = answers.answer(prompts, speaker, (params.seed, "eval"), 1)
+    return common.collect(shards, len(prompts), label)
+
+
+def _scores(
+    judge: str, base: Path, teacher: Path, prompts: list[Row], own: list[Row], reference: list[Row], params: Params
+) -> list[list[float]]:
+    """For each prompt the score of this model's answer and of iteration 0's.
+
+    The judges score an answer by itself, so iteration 0's are scored once for all iterations.
+    """
+    ranking = scoring.Ranking(judge, base, teacher, params.base.dtype, params.rank.batch_tokens)
+    sides = []
+    for rows in (own, reference):
+        items = [row | {"responses": answer["responses"]} for row, answer in zip(prompts, rows, strict=True)]
+        shards = scoring.score(items, ranking, params.eval.shard_prompts, common.scratch())
+        sides.append([found[0] for found in common.collect(shards, len(items), f"judge {judge}")])
+    return [list(pair) for pair in zip(*sides, strict=True)]
+
+
+def _texts(rows: list[Row]) -> list[str]:
+    return [row["responses"][0] for row in rows]
+
+
+def _outputs(prompts: list[Row], own: list[Row], generator: str) -> list[dict[str, str]]:
+    """AlpacaEval's file format."""
+    return [
+        {
+            "instruction": row["prompt"],
+            "output": answer["responses"][0],
+            "generator": generator,
+            "dataset": row["source"],
+        }
+        for row, answer in zip(prompts, own, strict=True)
+    ]
+
+
+def _judgements(prompts: list[Row], held: list[bool | None], scores: dict[str, list[list[float]]]) -> list[Row]:
+    """What stands behind the rates, prompt by prompt: scores are of this model's answer and of iteration 0's."""
+    return [
+        {
+            "prompt_id": row["prompt_id"],
+            "constraints": json.loads(row["constraints"]) if row["constraints"] else None,
+            "passes": held[i],
+            "scores": {judge: [round(value, 6) for value in found[i]] for judge, found in scores.items()},
+        }
+        for i, row in enumerate(prompts)
+    ]
+
+
+if __name__ == "__main__":
+    main()

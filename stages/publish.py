@@ -1,0 +1,62 @@
+"""publish: put the committed run's data and models into the remote that lies in the repository."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import click
+
+from pairloop.errors import PairloopError
+from stages import common
+
+REMOTE = "published"
+FOLDER = Path("published")
+MOST_BYTES = 25_000_000
+
+
+@click.command(cls=common.Verb)
+def main() -> None:
+    """Store what dvc.lock names in published/. Refuses unless the run is clean and committed."""
+    _refuse_unless_clean()
+    partial = FOLDER.with_name(".published.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    # A remote of its own for this one push: an interrupted one leaves the published files as they were.
+    _run("dvc", "remote", "add", "--local", "--force", "publishing", str(partial.resolve()))
+    try:
+        _run("dvc", "push", "--remote", "publishing")
+        _replace(partial)
+    finally:
+        _run("dvc", "remote", "remove", "--local", "publishing")
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _refuse_unless_clean() -> None:
+    if changed := _run("git", "status", "--porcelain").strip():
+        raise PairloopError(f"publish: there are changes that are not committed. Commit them first.\n{changed}")
+    status = _run("dvc", "status")
+    if "up to date" not in status:
+        raise PairloopError(f"publish: the run is not clean. Run `dvc repro` and commit first.\n{status.strip()}")
+
+
+def _replace(partial: Path) -> None:
+    size = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
+    if size > MOST_BYTES:
+        raise PairloopError(
+            f"publish: the run's files have {size / 1e6:.1f} MB, at most {MOST_BYTES / 1e6:.0f} MB go into the "
+            "repository. Lower train.lora_r, use fewer train.lora_target_modules, or set train.save_dtype: float16."
+        )
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    partial.rename(FOLDER)
+    click.echo(f"{FOLDER}/ holds {size / 1e6:.1f} MB. Commit it: git add {FOLDER} && git commit")
+
+
+def _run(*command: str) -> str:
+    found = subprocess.run(command, capture_output=True, text=True)
+    if found.returncode:
+        raise PairloopError(f"publish: `{' '.join(command)}` failed:\n{(found.stderr or found.stdout).strip()}")
+    return found.stdout
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Real parts for the tests: a tiny random model, and a real project that DVC has run on the smoke recipe."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pairloop import models
+
+ROOT = Path(__file__).parents[1]
+KEPT = ["conf", "data/prompts", "pairloop", "stages", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore"]
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like models/iteration_0 that points to the tiny random model."""
+    folder = tmp_path_factory.mktemp("models") / "iteration_0"
+    folder.mkdir()
+    (folder / "model.json").write_text(json.dumps(models.pin("random:0", None, models.cache_root())))
+    return folder
+
+
+class Project:
+    """A copy of this project in a git repository of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(
+        self, *command: str, check: bool = True, env: dict[str, str] | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a command in the project with the environment that the tests run in."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        settings = os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1", "DVC_ROOT": ""} | (env or {})
+        del settings["DVC_ROOT"]
+        found = subprocess.run(command, cwd=self.folder, env=settings, capture_output=True, text=True)
+        assert not check or found.returncode == 0, f"{command}\n{found.stdout[-4000:]}\n{found.stderr[-4000:]}"
+        return found
+
+    def commit(self, message: str) -> None:
+        """Commit everything."""
+        self.run("git", "add", "-A")
+        self.run(
+            "git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-q", "--allow-empty", "-m", message
+        )
+
+    def would_run(self) -> set[str]:
+        """The stages that `dvc repro` would run now."""
+        shown = self.run("dvc", "repro", "--dry").stdout
+        return {line.split("'")[1] for line in shown.splitlines() if line.startswith("Running stage")}
+
+    def copy(self, folder: Path) -> "Project":
+        """The same project, cache and all, somewhere else."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Project(folder)
+
+    def md5s(self) -> dict[str, str]:
+        """md5 of every output in dvc.lock that is a function of the run's inputs: all but times and the page with them."""
+        import yaml
+
+        stages = yaml.safe_load((self.folder / "dvc.lock").read_text())["stages"]
+        outs = {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
+        return {path: md5 for path, md5 in outs.items() if "/time/" not in path and path != "report/index.html"}
+
+
+def new_project(folder: Path) -> Project:
+    """This project's files, with the smoke recipe, committed but not run."""
+    folder.mkdir(parents=True)
+    for name in [*KEPT, "dvc.yaml", "params.yaml", "pyproject.toml"]:
+        source, target = ROOT / name, folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, target)
+    project = Project(folder)
+    project.run("git", "init", "-q", "-b", "main")
+    project.run("git", "config", "user.name", "t")
+    project.run("git", "config", "user.email", "t@example.org")
+    project.run(sys.executable, "-m", "stages.schedule", "--write", "+recipe=smoke")
+    project.commit("Start")
+    return project
+
+
+@pytest.fixture(scope="session")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project on the smoke recipe that `dvc repro` has run. For reading: copy it to change it."""
+    project = new_project(tmp_path_factory.mktemp("reproduced") / "project")
+    project.run("dvc", "repro")
+    project.commit("Reproduce")
+    return project
+
+
+@pytest.fixture
+def project(reproduced: Project, tmp_path: Path) -> Project:
+    """A reproduced project of the test's own."""
+    return reproduced.copy(tmp_path / "project")
+
+
+@pytest.fixture
+def edit() -> Callable[[Project, str, object], None]:
+    """Change one parameter by hand, as an editor would."""
+
+    def change(project: Project, name: str, value: object) -> None:
+        import yaml
+
+        path = project.folder / "params.yaml"
+        values = yaml.safe_load(path.read_text())
+        *sections, key = name.split(".")
+        place = values
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[key] = value
+        path.write_text(yaml.safe_dump(values, sort_keys=False))
+
+    return change
+
+
+@pytest.fixture
+def real_tokenizer() -> object:
+    """The default base's tokenizer: byte-pair merges and all."""
+    import yaml
+
+    base = yaml.safe_load((ROOT / "params.yaml").read_text())["base"]
+    from transformers import AutoTokenizer
+
+    from pairloop import fetch
+
+    folder = fetch.fetch(base["model"], base["sha256"], models.cache_root()).folder
+    return AutoTokenizer.from_pretrained(folder)

@@ -1,0 +1,93 @@
+"""Scores to pairs."""
+
+from typing import Any
+
+import pytest
+
+from pairloop import pairing
+from pairloop.params import Pair
+
+
+def row(
+    scores: list[float], texts: list[str] | None = None, prompt_id: str = "a", cut: tuple[int, ...] = ()
+) -> dict[str, Any]:
+    texts = texts or [f"text {i}" for i in range(len(scores))]
+    reasons = ["length" if i in cut else "stop" for i in range(len(scores))]
+    return {"prompt_id": prompt_id, "prompt": "q", "responses": texts, "finish_reasons": reasons, "scores": scores}
+
+
+def texts_of(pair: dict[str, Any]) -> tuple[str, str]:
+    return pair["chosen"][1]["content"], pair["rejected"][1]["content"]
+
+
+def test_the_best_is_chosen_and_the_worst_rejected() -> None:
+    pairs, reasons = pairing.pair([row([1.0, 3.0, -2.0, 0.0])], Pair(), 0, 1)
+    assert texts_of(pairs[0]) == ("text 1", "text 2")
+    assert pairs[0]["chosen"][0] == {"content": "q", "role": "user"}
+    assert pairs[0]["all_rm_scores"] == [1.0, 3.0, -2.0, 0.0]
+    assert reasons == {}
+
+
+@pytest.mark.parametrize(
+    ("bad", "params", "reason"),
+    [
+        (row([1.0, 1.0]), Pair(), "tie"),
+        (row([1.0, 1.0], ["same", "same"]), Pair(), "identical"),
+        (row([1.0, 2.0], ["", " \n"]), Pair(), "empty"),
+        (row([1.0, 2.0, 3.0], ["", "x", ""]), Pair(), "empty"),
+        (row([1.0, 1.2]), Pair(min_margin=0.5), "min_margin"),
+        (row([1.0, 2.0, 3.0], cut=(1, 2)), Pair(drop_truncated=True), "truncated"),
+    ],
+)
+def test_a_prompt_that_gives_no_pair_is_counted_with_its_reason(bad: Any, params: Pair, reason: str) -> None:
+    pairs, reasons = pairing.pair([bad, row([1.0, 2.0], prompt_id="b")], params, 0, 1)
+    assert reasons == {"a": reason}
+    assert [pair["prompt_id"] for pair in pairs] == ["b"]
+
+
+def test_truncated_responses_can_be_left_out() -> None:
+    ranked = [row([3.0, 2.0, 1.0], cut=(0,))]
+    assert texts_of(pairing.pair(ranked, Pair(), 0, 1)[0][0]) == ("text 0", "text 2")
+    assert texts_of(pairing.pair(ranked, Pair(drop_truncated=True), 0, 1)[0][0]) == ("text 1", "text 2")
+
+
+def test_a_length_penalty_prefers_the_shorter_of_near_equals() -> None:
+    ranked = [row([1.0, 1.1, 0.0], ["short", "long " * 40, "middle " * 5])]
+    assert texts_of(pairing.pair(ranked, Pair(), 0, 1)[0][0])[0].startswith("long")
+    assert texts_of(pairing.pair(ranked, Pair(length_penalty=0.5), 0, 1)[0][0])[0] == "short"
+
+
+def test_best_k_worst_k_pairs_without_overlap() -> None:
+    pairs, _ = pairing.pair([row([5.0, 4.0, 3.0, 2.0, 1.0])], Pair(strategy="best_k_worst_k", k=2), 0, 1)
+    assert [texts_of(pair) for pair in pairs] == [("text 0", "text 4"), ("text 1", "text 3")]
+
+
+def test_best_random_is_drawn_from_seed_iteration_and_prompt_only() -> None:
+    ranked = [row([5.0, 1.0, 2.0, 3.0], prompt_id=str(i)) for i in range(40)]
+    params = Pair(strategy="best_random")
+    first = [texts_of(pair) for pair in pairing.pair(ranked, params, 0, 1)[0]]
+    assert first == [texts_of(pair) for pair in pairing.pair(list(reversed(ranked)), params, 0, 1)[0]][::-1]
+    assert first != [texts_of(pair) for pair in pairing.pair(ranked, params, 0, 2)[0]]
+    assert {chosen for chosen, _ in first} == {"text 0"} and len({rejected for _, rejected in first}) == 3
+
+
+def test_test_prompts_are_never_trained_on_and_do_not_depend_on_order() -> None:
+    params = Pair(strategy="best_k_worst_k")
+    pairs, _ = pairing.pair([row([4.0, 3.0, 2.0, 1.0], prompt_id=str(i)) for i in range(20)], params, 0, 1)
+    train, test = pairing.split(pairs, 0.1, seed=0)
+    assert len(test) == 4 and len(train) == 36
+    assert not {p["prompt_id"] for p in train} & {p["prompt_id"] for p in test}
+    again = pairing.split(pairs[::-1], 0.1, seed=0)[1]
+    assert {p["prompt_id"] for p in again} == {p["prompt_id"] for p in test}
+    assert {p["prompt_id"] for p in pairing.split(pairs, 0.1, seed=1)[1]} != {p["prompt_id"] for p in test}
+
+
+def test_two_prompts_are_enough_for_a_test_pair() -> None:
+    pairs, _ = pairing.pair([row([1.0, 2.0], prompt_id=i) for i in "ab"], Pair(), 0, 1)
+    train, test = pairing.split(pairs, 0.01, seed=0)
+    assert len(train) == len(test) == 1
+
+
+def test_the_summary_is_about_pairs() -> None:
+    pairs, _ = pairing.pair([row([1.0, 3.0], ["one", "two words"])], Pair(), 0, 1)
+    assert pairing.summary(pairs) == {"mean_margin": 2.0, "chosen_words": 2.0, "rejected_words": 1.0}

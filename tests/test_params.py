@@ -1,0 +1,67 @@
+"""What params.yaml may say."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pairloop import params
+from pairloop.errors import ParameterError
+from stages import docs, plan
+from stages.schedule import composed
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_shipped_parameters_are_valid_and_complete() -> None:
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params.parse(values)
+    for name, section in params.sections():
+        assert set(values[name]) == set(section.__dataclass_fields__), name
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"train": {"betta": 1}}, "train.betta is no parameter: did you mean beta?"),
+        ({"trian": {}}, "trian is no parameter: did you mean train?"),
+        ({"train": {"beta": 0}}, "train.beta is 0: it must be a number above 0"),
+        ({"train": {"beta": "abc"}}, "train.beta is 'abc': it must be a number above 0"),
+        ({"train": {"beta": True}}, "train.beta is True: it must be a number above 0"),
+        ({"train": {"beta": float("nan")}}, "train.beta is nan: it must be a number above 0"),
+        ({"generate": {"n": 1}}, "generate.n is 1: it must be a whole number, at least 2"),
+        ({"generate": {"n": 5.0}}, "generate.n is 5.0: it must be a whole number, at least 2"),
+        ({"pair": {"strategy": "best"}}, "pair.strategy is 'best': it must be one of best_worst, "),
+        ({"eval": {"judges": []}}, "eval.judges is []: it must be a list of "),
+        ({"eval": {"judges": ["likelihood", "likelihood"]}}, "each at most once"),
+        ({"pair": None}, "pair is None: it must be a section with keys"),
+        ({"iterations": 0}, "iterations is 0: it must be a whole number, at least 1"),
+        ({"overrides": {2: {}}}, "overrides: 2 must be the number of an iteration, in quotes"),
+        ({"overrides": {"2": {"eval": {}}}}, "overrides.2.eval: only generate, rank, pair, train can differ"),
+        ({"overrides": {"2": {"train": {"beat": 1}}}}, "overrides.2.train.beat is no parameter: did you mean beta?"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_key_and_what_is_allowed(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ParameterError) as error:
+        params.parse(values)
+    assert message in error.value.message
+
+
+def test_an_override_changes_its_iteration_only() -> None:
+    values = {"train": {"beta": 0.1, "lora_r": 4}, "overrides": {"2": {"train": {"beta": 0.3}}}}
+    assert [params.parse(values, n).train.beta for n in (1, 2, 3)] == [0.1, 0.3, 0.1]
+    assert params.parse(values, 2).train.lora_r == 4
+
+
+def test_the_reference_page_is_what_the_dataclasses_say() -> None:
+    assert (ROOT / "docs" / "parameters.md").read_text() == docs.render(), "run `make docs`"
+
+
+@pytest.mark.parametrize("recipe", [path.stem for path in sorted((ROOT / "conf" / "recipe").glob("*.yaml"))])
+def test_every_shipped_recipe_is_valid_and_renders_its_plan(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from omegaconf import OmegaConf
+
+    monkeypatch.chdir(ROOT)
+    values = OmegaConf.to_container(composed((f"+recipe={recipe}",)))
+    lines = plan.describe(values)  # type: ignore[arg-type]
+    assert lines[0].startswith("base ") and any(line.startswith("train@3") for line in lines)

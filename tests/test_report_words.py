@@ -1,0 +1,88 @@
+"""What the report says, without a browser."""
+
+import dataclasses
+
+import pytest
+import report_data
+
+from pairloop.errors import DataError
+from pairloop.report import formats, render, samples, sentences, tables
+
+
+def test_rounding_never_moves_an_interval_onto_or_across_the_border() -> None:
+    def claim(low: float, rate: float, high: float) -> str:
+        win_rate = {"judge": {"win_rate": rate, "low": low, "high": high, "teacher": False}}
+        said = sentences.headline([{"win_rate": {}}, {"prompts": 900, "win_rate": win_rate}])
+        return f"{said.claim} {said.qualifier}".replace("\N{NO-BREAK SPACE}", " ")
+
+    assert "beats the base model on 54.1 % of 900" in claim(0.504, 0.541, 0.57)
+    assert "50.4 to 57.0 %)" in claim(0.504, 0.541, 0.57)
+    assert "No improvement" in claim(0.496, 0.541, 0.57) and "49.6 to 57.0 %, which includes" in claim(
+        0.496, 0.541, 0.57
+    )
+    assert "No improvement" in claim(0.5, 0.55, 0.6)
+    assert "got worse" in claim(0.4, 0.44, 0.4996) and "40.00 to 49.96 %, all below" in claim(0.4, 0.44, 0.4996)
+
+
+def test_rows_that_vanished_without_a_reason_are_shown() -> None:
+    data = report_data.demo()
+    data = dataclasses.replace(data, pool=dict(data.pool) | {"rows_out": 699})
+    assert tables.rows(data).groups[0].rows[0].cells[2].text.endswith("in eval set 6, not accounted for 3")
+
+
+def test_a_missing_number_is_named_with_its_file() -> None:
+    data = report_data.demo()
+    pair = {key: value for key, value in data.iterations[1].pair.items() if key != "mean_margin"}
+    broken = [data.iterations[0], dataclasses.replace(data.iterations[1], pair=pair), data.iterations[2]]
+    with pytest.raises(DataError, match="iteration 2, pair metrics: lacks mean_margin"):
+        dataclasses.replace(data, iterations=broken)
+    with pytest.raises(DataError, match="3 iterations and 3 evaluated models"):
+        dataclasses.replace(data, models=data.models[:3])
+
+
+def test_numbers_are_written_as_people_read_them() -> None:
+    plain = {formats.number(1234.5, 1): "1,234.5", formats.number(-0.004, 2): "0.00", formats.number(-2.5, 1): "−2.5"}
+    plain |= {
+        formats.percent(0.634): "63\N{NO-BREAK SPACE}%",
+        formats.percent(None): "–",
+        formats.number(float("inf")): "–",
+    }
+    spoken = {formats.seconds(s).replace("\N{NO-BREAK SPACE}", " ") for s in (0.41, 9.96, 59.6, 3599.7, 7500)}
+    assert all(found == expected for found, expected in plain.items())
+    assert spoken == {"0.4 s", "10 s", "1 min 0 s", "1 h 0 min", "2 h 5 min"}
+
+
+def test_constraints_are_put_in_words() -> None:
+    rules = [
+        ({"kind": "words", "max": 30}, "words: at most 30"),
+        ({"kind": "bullets", "min": 4, "max": 4}, "bullets: exactly 4"),
+        ({"kind": "sentences", "min": 2, "max": 3}, "sentences: 2 to 3"),
+        ({"kind": "includes", "text": "gentle"}, "includes: gentle"),
+        ({"kind": "case", "case": "lower"}, "case: lower"),
+        ({"kind": "json", "keys": ["name", "age"]}, "json: name, age"),
+    ]
+    assert [formats.constraint(rule) for rule, _ in rules] == [words for _, words in rules]
+
+
+def test_responses_stand_best_first_and_keep_their_labels() -> None:
+    row = report_data.sample(1, 0) | {"scores": [0.1, 3, 2, -1, 2], "chosen": 1, "rejected": 3}
+    shown = samples.samples([row])[1][0].responses
+    assert [response.score for response in shown] == ["3.00", "2.00", "2.00", "0.10", "−1.00"]
+    assert [response.label for response in shown] == ["chosen", "", "", "", "rejected"]
+    assert [response.text.text for response in shown] == [row["responses"][i] for i in (1, 2, 4, 0, 3)]
+    assert [response.cut_off for response in shown] == [row["finish_reasons"][i] == "length" for i in (1, 2, 4, 0, 3)]
+
+
+def test_a_run_without_judges_says_that_nothing_was_compared() -> None:
+    whole = report_data.demo(judges=())
+    said = sentences.headline(whole.models)
+    assert f"{said.claim} {said.qualifier}" == (
+        "Iteration 3 was not compared with the base model: no judge gave a win rate."
+    )
+    assert sentences.findings(whole)[-1].endswith("14\N{NO-BREAK SPACE}% longer.")
+
+
+def test_a_judge_that_the_run_trained_is_not_called_the_ranker() -> None:
+    page = " ".join(render(report_data.demo(iterations=1, ranker="likelihood")).split())
+    assert "The training data was ranked by likelihood. As a judge, this run also trained specialist" in page
+    assert "judged by specialist, which did not rank the training data" in page

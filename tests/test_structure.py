@@ -1,0 +1,123 @@
+"""The two rooms, and that a stage's declared dependencies hold every module that can change its result."""
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+VERBS = sorted(path.stem for path in (ROOT / "stages").glob("*.py") if path.stem not in ("__init__", "common"))
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+PLUMBING = {
+    "pairloop/__init__.py",  # a docstring
+    "stages/__init__.py",  # likewise
+    "pairloop/errors.py",  # messages
+    "pairloop/params",  # values are declared as DVC params
+    "pairloop/records.py",  # formats are a contract that a golden test holds
+    "pairloop/fetch.py",  # what it brings is checked against the checksums in models/iteration_0
+    "pairloop/random_model.py",  # likewise
+    "stages/common.py",  # paths, clock and progress bar
+}
+"""Modules that a stage may reach without declaring them: their code cannot change a result."""
+
+
+def module_file(name: str) -> Path | None:
+    path = ROOT / Path(*name.split("."))
+    for found in (path.with_suffix(".py"), path / "__init__.py"):
+        if found.is_file():
+            return found
+    return None
+
+
+def imported(path: Path) -> set[Path]:
+    """Files of this project that a file imports anywhere in its code."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {file for name in names if name.startswith(("pairloop", "stages")) and (file := module_file(name))}
+
+
+def reached(path: Path) -> set[str]:
+    """Every file of this project that a verb can run."""
+    seen: set[Path] = set()
+    todo = [path]
+    while todo:
+        file = todo.pop()
+        if file not in seen:
+            seen.add(file)
+            todo += imported(file)
+    return {str(file.relative_to(ROOT)) for file in seen}
+
+
+def covered(file: str, declared: set[str]) -> bool:
+    return any(file == name or file.startswith(f"{name}/") for name in declared)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_declares_every_module_that_can_change_its_result(stage: str) -> None:
+    body = STAGES[stage].get("do", STAGES[stage])
+    assert not {
+        file for file in reached(ROOT / "stages" / f"{stage}.py") if not covered(file, {*body["deps"], *PLUMBING})
+    }
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_declares_no_module_that_it_does_not_reach(stage: str) -> None:
+    body = STAGES[stage].get("do", STAGES[stage])
+    files = reached(ROOT / "stages" / f"{stage}.py")
+    for name in body["deps"]:
+        if name.startswith(("pairloop", "stages")):
+            assert any(covered(file, {name}) for file in files), name
+
+
+def test_the_library_knows_nothing_of_the_stages_dvc_or_the_project() -> None:
+    for path in (ROOT / "pairloop").rglob("*.py"):
+        source = path.read_text()
+        assert not any(str(file).startswith(str(ROOT / "stages")) for file in imported(path)), path
+        assert "params.yaml" not in "".join(line for line in source.splitlines() if "open(" in line or "Path(" in line)
+        tree = ast.parse(source)
+        names = {
+            alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
+        }
+        names |= {n.module.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module}
+        assert not names & {"dvc", "dvclive", "hydra"}, path
+
+
+def test_no_module_is_longer_than_300_lines() -> None:
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for folder in ("pairloop", "stages")
+        for path in (ROOT / folder).rglob("*.py")
+        if (lines := path.read_text().count("\n")) > 300
+    }
+    assert not long
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_is_fast_and_says_something(verb: str) -> None:
+    start = time.perf_counter()
+    found = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", f"stages.{verb}", "--help"], cwd=ROOT, capture_output=True, text=True
+    )
+    seconds = time.perf_counter() - start
+    assert found.returncode == 0 and "Usage" in found.stdout and len(found.stdout) > 80
+    heavy = {"torch", "transformers", "trl", "peft", "datasets", "numpy", "pyarrow", "sklearn", "altair"}
+    loaded = {line.split("|")[-1].strip().split(".")[0] for line in found.stderr.splitlines() if "|" in line}
+    assert not heavy & loaded
+    assert seconds < 1.5  # half a second on an idle machine: what is imported, above, is the real check
+
+
+def test_nothing_runs_a_shell_a_pickle_or_code_that_comes_with_a_model() -> None:
+    for folder in ("pairloop", "stages", "benchmarks"):
+        for path in (ROOT / folder).rglob("*.py"):
+            source = path.read_text()
+            for forbidden in ("shell=True", "os.system", "trust_remote_code=True", "import pickle", "torch.load("):
+                assert forbidden not in source, f"{path}: {forbidden}"
