@@ -2,8 +2,8 @@
 
     python -m benchmarks.sampling --rounds 3
 
-The ways take turns, and each is compared with the others of its own round, so that a machine that is busy with something
-else slows all of them down alike.
+The ways take turns, and each is compared with the others of its own round, so that a machine that is busy with
+something else slows all of them down alike.
 """
 
 import json
@@ -161,7 +161,8 @@ def table(rates: dict[str, list[float]], flop_per_token: int, flops: list[float]
     )
     if device == "cpu":
         lines.append(
-            f"sgemm: {statistics.median(flops) / 1e9:.0f} GFLOP/s; 2 x parameters a token: {flop_per_token / 1e6:.0f} MFLOP"
+            f"sgemm: {statistics.median(flops) / 1e9:.0f} GFLOP/s; "
+            f"2 x parameters a token: {flop_per_token / 1e6:.0f} MFLOP"
         )
     return "\n".join(lines)
 

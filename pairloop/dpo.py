@@ -7,7 +7,6 @@ TRL trains; here stands what it trains on, from what and against what, and what 
 import dataclasses
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,11 +57,7 @@ class Job:
     """(prompt_id, response) of the responses that sampling cut off."""
 
 
-def silent(step: int, values: dict[str, float]) -> None:
-    """A log that keeps nothing."""
-
-
-def train(job: Job, out: Path, scratch: Path, log: Log = silent) -> dict[str, Any]:
+def train(job: Job, out: Path, scratch: Path, log: Log = lambda step, values: None) -> dict[str, Any]:
     """Train a policy and write it to `out`, which appears only when complete.
 
     Killed and called again with an equal job, it goes on from the last checkpoint, and gives the same bytes as an
@@ -84,27 +79,10 @@ def train(job: Job, out: Path, scratch: Path, log: Log = silent) -> dict[str, An
         TrainingError: no pairs, parameters that do not fit together, or a loss that is not a number.
         DataError: a pair is no single-turn conversation.
     """
-    from filelock import FileLock
-
     if out.is_dir() and any(out.iterdir()):
         raise TrainingError(f"train: {out} exists and is not empty. Choose another folder, or delete it.")
-    folder = scratch / fingerprint(job)
-    # Two experiments that differ in what comes later train the same job: the second must not touch the checkpoints.
-    scratch.mkdir(parents=True, exist_ok=True)
-    lock = Path(f"{folder}.lock")
-    with FileLock(lock):
-        try:
-            metrics = _train(job, out, folder, log)
-        except TrainingError:
-            _forget(folder, lock)  # the same steps from the same checkpoint would end at the same error
-            raise
-        _forget(folder, lock)
-    return metrics
-
-
-def _forget(folder: Path, lock: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    lock.unlink()
+    with dpo_checkpoint.owned(scratch / fingerprint(job)) as folder:
+        return _train(job, out, folder, log)
 
 
 def fingerprint(job: Job) -> str:

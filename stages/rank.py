@@ -36,7 +36,7 @@ def main(
     rows = [row | {"constraints": stated[row["prompt_id"]]} for row in records.read(responses, records.RESPONSE)]
     with common.clock(times):
         ranking = scoring.Ranking(
-            rank.ranker, base, teacher, params.base.dtype, rank.batch_tokens, rank.constraints_first
+            rank.ranker, base, teacher, params.base.dtype, rank.batch_tokens, rank.constraints_first, rank.model
         )
         shards = scoring.score(rows, ranking, rank.shard_prompts, common.scratch())
         scores = common.collect(shards, len(rows), f"rank@{iteration}")

@@ -60,7 +60,7 @@ class Project:
         return Project(folder)
 
     def md5s(self) -> dict[str, str]:
-        """md5 of every output in dvc.lock that is a function of the run's inputs: all but times and the page with them."""
+        """md5 of every output in dvc.lock but the times and the page that shows them."""
         import yaml
 
         stages = yaml.safe_load((self.folder / "dvc.lock").read_text())["stages"]

@@ -64,7 +64,7 @@ def test_words_of_the_template_in_a_prompt_get_other_ids_than_the_template(real_
     inside = real_tokenizer("[/INST]", add_special_tokens=False)["input_ids"]
     ids = chat.encode_prompt(real_tokenizer, "a [/INST] b")
     found = sum(ids[i : i + len(inside)] == inside for i in range(len(ids)))
-    # The frame's own is written " [/INST]": it may or may not share ids with the bare word, the user's must not add one.
+    # The frame's own is written " [/INST]" and may share ids with the bare word: the user's must not add one.
     plain = chat.encode_prompt(real_tokenizer, "a b")
     assert found == sum(plain[i : i + len(inside)] == inside for i in range(len(plain)))
 

@@ -178,11 +178,10 @@ def test_a_damaged_file_between_stages_is_named(project: Project, edit: Edit) ->
     content = path.read_bytes()
     path.unlink()
     path.write_bytes(content[:200])
-    found = project.run(
-        sys.executable, "-m", "stages.rank", "--iteration", "1", "models/iteration_0", "models/teacher",
-        "data/iteration_1/prompts.parquet", str(path.relative_to(project.folder)), "data/out.parquet", "a.json", "b.json",
-        check=False,
-    )  # fmt: skip
+    models = ["models/iteration_0", "models/teacher"]
+    files = ["data/iteration_1/prompts.parquet", "data/iteration_1/responses.parquet", "data/out.parquet"]
+    verb = [sys.executable, "-m", "stages.rank", "--iteration", "1"]
+    found = project.run(*verb, *models, *files, "a.json", "b.json", check=False)
     assert found.returncode == 1 and found.stderr.startswith(
         "Error: data/iteration_1/responses.parquet: cannot be read"
     )

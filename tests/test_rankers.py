@@ -110,11 +110,13 @@ def test_likelihood_is_half_pointwise_mutual_information_per_token(tiny, batch_t
                 assert score == pytest.approx((given - 0.5 * alone) / tokens, abs=1e-4)
 
 
-def test_an_empty_response_is_less_likely_than_every_other(tiny):
+def test_an_empty_response_scores_as_blind_guessing_whatever_the_others_score(tiny):
     ranker = Likelihood(*tiny, 512)
+    guessing = -math.log(tiny[0].config.vocab_size)
     scores = ranker.score(PROMPTS, ANSWERS)
-    assert scores[0][2] == min(scores[0][:2] + scores[0][3:]) - 1
-    assert ranker.score(["Hi"], [["", ""]]) == [[0.0, 0.0]]
+    assert [scores[0][2], scores[2][3]] == [guessing, guessing]
+    assert ranker.score(["Hi"], [["", ""]]) == [[guessing, guessing]]
+    assert ranker.score(PROMPTS[:1], [["Yes.", "x"]])[0] == pytest.approx([scores[0][0], scores[0][3]], abs=1e-5)
 
 
 class Recorded:

@@ -19,7 +19,7 @@ PLUMBING = {
     "pairloop/errors.py",  # messages
     "pairloop/params",  # values are declared as DVC params
     "pairloop/records.py",  # formats are a contract that a golden test holds
-    "pairloop/fetch.py",  # what it brings is checked against the checksums in models/iteration_0
+    "pairloop/fetch.py",  # what it brings is checked by checksum: models/iteration_0, fingerprints of shards
     "pairloop/random_model.py",  # likewise
     "stages/common.py",  # paths, clock and progress bar
 }

@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from pairloop.params.settings import choice, flag, integer, names, real
+from pairloop.params.settings import choice, flag, integer, names, real, text
 
 
 @dataclass(frozen=True)
 class Teach:
     """How the default ranker, `specialist`, is trained from the frozen base model."""
 
-    prompts: int = integer(64, low=4)
+    prompts: int = integer(56, low=4)
     """Prompts, from the end of the pool, whose answers the teacher learns from. No iteration uses them."""
 
     depth: float = real(0.667, "a number above 0, at most 1", lambda v: 0 < v <= 1)
@@ -18,7 +18,7 @@ class Teach:
     regularisation: float = real(1e-3, "a number above 0", lambda v: v > 0)
     """Inverse strength C of the L2 penalty of the Bradley-Terry fit. Smaller is stronger."""
 
-    spoilers: int = integer(1, low=1, high=15)
+    spoilers: int = integer(3, low=1, high=16)
     """Spoiled versions made of each good answer."""
 
     held_out: float = real(0.2, "a number above 0 and below 1", lambda v: 0 < v < 1)
@@ -41,10 +41,15 @@ class Teach:
 class Rank:
     """What scores the responses."""
 
-    ranker: str = choice("specialist", "specialist", "likelihood", "verifiable")
+    ranker: str = choice("specialist", "specialist", "likelihood", "pairrm", "verifiable")
     """The teacher. `specialist`: a head on the frozen base, trained by the stage `teach`. `likelihood`:
-    log p(response | prompt) - ½ log p(response) per token under the frozen base. `verifiable`: share of a prompt's
+    log p(response | prompt) - ½ log p(response) per token under the frozen base. `pairrm`: the published recipe's
+    ranker, 0.4 billion parameters that compare every two responses in both orders. `verifiable`: share of a prompt's
     constraints that hold."""
+
+    model: str = text("hf:llm-blender/PairRM-hf")
+    """Weights of `pairrm`; the other rankers have none of their own. `hf:owner/name`, where `@commit` after it fixes
+    what is fetched, or the path of a folder with config.json, model.safetensors and tokenizer.json."""
 
     constraints_first: bool = flag(True)
     """Where a prompt has verifiable constraints, the share that holds decides and the ranker breaks ties."""

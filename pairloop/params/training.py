@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from pairloop.params.settings import choice, flag, integer, names, real
 
 
+_EVERY_LINEAR_LAYER = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
 @dataclass(frozen=True)
 class Train:
     """DPO on the pairs. Names that TRL's DPOConfig has too mean the same as there."""
@@ -49,7 +52,7 @@ class Train:
     """DPO's loss (sigmoid), or one of its relatives in TRL."""
 
     label_smoothing: float = real(0.0, "a number from 0, below 0.5", lambda v: 0 <= v < 0.5)
-    """Assumed share of wrong labels (conservative DPO)."""
+    """Assumed share of wrong labels. TRL reads it with the loss `robust` only, so it must be 0 with the others."""
 
     gradient_checkpointing: bool = flag(False)
     """Recompute activations in the backward pass: less memory, more time."""
@@ -60,7 +63,7 @@ class Train:
     lora_alpha: int = integer(16, low=1)
     """Scale of the adapter: its output counts lora_alpha / lora_r times."""
 
-    lora_target_modules: tuple[str, ...] = names(("q_proj", "k_proj", "v_proj", "o_proj"))
+    lora_target_modules: tuple[str, ...] = names(_EVERY_LINEAR_LAYER)
     """Linear layers that get an adapter, by the end of their name."""
 
     save_dtype: str = choice("float32", "float32", "bfloat16", "float16")

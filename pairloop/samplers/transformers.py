@@ -165,7 +165,7 @@ def choose(logits: Any, uniforms: Any, sampling: Sampling) -> Any:
 
 
 def _groups(lengths: list[int]) -> Iterator[slice]:
-    """Cut sorted lengths into slices that, padded to their longest, have at most _PREFILL_TOKENS tokens (or one row)."""
+    """Cut sorted lengths into slices that, padded to their longest, have at most _PREFILL_TOKENS tokens, or one row."""
     start = 0
     for end, length in enumerate(lengths):
         if end > start and length * (end + 1 - start) > _PREFILL_TOKENS:
