@@ -162,6 +162,9 @@ def _once(folder: Path, fill: Callable[[Path], None]) -> None:
     """Make a folder under a temporary name, so that it exists only when complete; another process may be faster."""
     if folder.is_dir():
         return
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
     try:

@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 import time
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from pairloop import records
 from pairloop.errors import DataError, PairloopError
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# Libraries warn each other of their next versions; requirements.lock says which ones are used.
+warnings.filterwarnings("ignore", category=FutureWarning)
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 PARAMS = Path("params.yaml")

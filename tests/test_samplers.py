@@ -13,8 +13,8 @@ from torch import nn
 
 from pairloop import chat, fetch, models
 from pairloop.errors import ModelError, ParameterError
+from pairloop.packed import packed_linears
 from pairloop.samplers import Request, Response, Sampling, prompt_tokens
-from pairloop.samplers.packed import packed_linears
 from pairloop.samplers.transformers import TransformersSampler, choose
 
 ROOT = Path(__file__).parents[1]

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from pairloop.params.settings import choice, flag, integer, names, real
 
-
 _EVERY_LINEAR_LAYER = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 

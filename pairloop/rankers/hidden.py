@@ -40,7 +40,10 @@ class HiddenStates:
         Returns:
             P float32 arrays [K, H], H being the model's hidden size.
         """
-        return [self._means(prompt, texts) for prompt, texts in zip(prompts, answers, strict=True)]
+        from pairloop.packed import packed_linears
+
+        with packed_linears(self.model):
+            return [self._means(prompt, texts) for prompt, texts in zip(prompts, answers, strict=True)]
 
     def _means(self, prompt: str, answers: Sequence[str]) -> Any:
         import numpy as np

@@ -37,15 +37,20 @@ class Likelihood:
         An empty response has no likelihood per token: it gets that of blind guessing among the vocabulary, minus the
         logarithm of its size, which no fluent text comes near.
         """
-        return [self._score(prompt, texts) for prompt, texts in zip(prompts, candidates, strict=True)]
+        from pairloop.packed import packed_linears
 
-    def _score(self, prompt: str, responses: Sequence[str]) -> list[float]:
-        ids = [chat.encode_response(self.tokenizer, text, end=False) for text in responses]
-        told = [answer for answer in ids if answer]
-        given = self.log_probabilities(prompt, told)
-        alone = self.log_probabilities("", told)
-        following = ((g - PRIOR * a) / len(answer) for g, a, answer in zip(given, alone, told, strict=True))
-        return [next(following) if answer else -log(self.model.config.vocab_size) for answer in ids]
+        ids = [[chat.encode_response(self.tokenizer, text, end=False) for text in texts] for texts in candidates]
+        told = [[answer for answer in own if answer] for own in ids]
+        with packed_linears(self.model):
+            given = [self.log_probabilities(prompt, own) for prompt, own in zip(prompts, told, strict=True)]
+            # All prompts' answers together: the empty turn before them is the same, and read once.
+            alone = iter(self.log_probabilities("", [answer for own in told for answer in own]))
+        each = iter(
+            (g - PRIOR * next(alone)) / len(answer)
+            for own, found in zip(told, given, strict=True)
+            for answer, g in zip(own, found, strict=True)
+        )
+        return [[next(each) if answer else -log(self.model.config.vocab_size) for answer in own] for own in ids]
 
     def log_probabilities(self, prompt: str, answers: Sequence[Sequence[int]]) -> list[float]:
         """log p of each answer's token ids after a prompt, in nats, summed over its tokens."""

@@ -11,7 +11,7 @@ from transformers.cache_utils import Cache, DynamicLayer, DynamicSlidingWindowLa
 from pairloop.errors import ModelError
 
 
-class RowLayer(DynamicLayer):  # type: ignore[misc]
+class RowLayer(DynamicLayer):
     """One layer's keys and values, right-aligned: columns before `length` hold what was read, with padding first."""
 
     def __init__(self, like: torch.Tensor, values_like: torch.Tensor, rows: int, length: int, room: int) -> None:
@@ -52,7 +52,7 @@ class RowLayer(DynamicLayer):  # type: ignore[misc]
         self.values = self.value_buffer[: self.rows, :, : self.length]
 
 
-class RowCache(Cache):  # type: ignore[misc]
+class RowCache(Cache):
     """The keys and values of all layers."""
 
     def keep(self, order: Any) -> None:

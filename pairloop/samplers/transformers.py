@@ -42,7 +42,7 @@ class TransformersSampler:
         """As `Sampler.sample`. Takes as many rows into memory as there are seeds in all requests together."""
         import torch
 
-        from pairloop.samplers.packed import packed_linears
+        from pairloop.packed import packed_linears
 
         prompts = [chat.encode_prompt(self.tokenizer, request.prompt) for request in requests]
         self._check_lengths(prompts)

@@ -1,4 +1,4 @@
-"""Linear layers in the weight layout that oneDNN multiplies fastest by, while sampling on a CPU in float32.
+"""Linear layers in the weight layout that oneDNN multiplies fastest by, while a CPU only reads with them in float32.
 
 Plain layers repack or stride through their weights in every call. Packed once, the same products take between a third
 and two thirds of the time for the 5 to 100 rows of a decoding step, and a row's result does not depend on the number
