@@ -50,8 +50,8 @@ class Project:
         )
 
     def would_run(self) -> set[str]:
-        """The stages that `dvc repro` would run now."""
-        shown = self.run("dvc", "repro", "--dry").stdout
+        """The stages that `dvc repro` would run now, if everything that it remakes came out differently."""
+        shown = self.run("dvc", "repro", "--dry", "--force-downstream").stdout
         return {line.split("'")[1] for line in shown.splitlines() if line.startswith("Running stage")}
 
     def copy(self, folder: Path) -> "Project":

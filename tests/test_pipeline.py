@@ -213,7 +213,7 @@ def test_a_killed_generation_goes_on_and_gives_the_same_bytes(project: Project) 
 
 
 def test_an_interrupted_generation_says_so_without_a_traceback(project: Project, edit: Edit) -> None:
-    edit(project, "generate.max_new_tokens", 400)
+    edit(project, "generate.max_new_tokens", 1500)
     running = subprocess.Popen(generate(project, "long.parquet"), cwd=project.folder, stderr=subprocess.PIPE, text=True)
     scratch = project.folder / ".dvc/tmp/pairloop"
     known = len(list(scratch.rglob("*")))
@@ -231,7 +231,7 @@ def test_a_full_disk_is_one_message_and_keeps_finished_shards(project: Project, 
     small = project.folder / ".dvc/tmp/pairloop"
     for path in sorted(small.rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "none", str(small)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "none", str(small)], check=True)
     try:
         found = project.run(*generate(project, "full.parquet"), check=False)
     finally:

@@ -11,7 +11,7 @@ from conftest import Project
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 COMMANDS = [
-    line[2:].split("  #")[0].strip()
+    line[2:].split("  #")[0].split(" 2>&1 |")[0].strip()
     for block in re.findall(r"```console\n(.*?)```", README, flags=re.S)
     for line in block.splitlines()
     if line.startswith("$ ")
