@@ -215,7 +215,14 @@ def test_a_killed_generation_goes_on_and_gives_the_same_bytes(project: Project) 
 
 def test_an_interrupted_generation_says_so_without_a_traceback(project: Project, edit: Edit) -> None:
     edit(project, "generate.max_new_tokens", 1500)
-    running = subprocess.Popen(generate(project, "long.parquet"), cwd=project.folder, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        generate(project, "long.parquet"),
+        cwd=project.folder,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background job ignores SIGINT, and so does what it starts: not here.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     scratch = project.folder / ".dvc/tmp/pairloop"
     known = len(list(scratch.rglob("*")))
     while len(list(scratch.rglob("*"))) == known:
