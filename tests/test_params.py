@@ -63,5 +63,5 @@ def test_every_shipped_recipe_is_valid_and_renders_its_plan(recipe: str, monkeyp
 
     monkeypatch.chdir(ROOT)
     values = OmegaConf.to_container(composed((f"+recipe={recipe}",)))
-    lines = plan.describe(values)  # type: ignore[arg-type]
+    lines = plan.describe(values)
     assert lines[0].startswith("base ") and any(line.startswith("train@3") for line in lines)

@@ -83,6 +83,6 @@ def test_a_write_that_fails_leaves_the_file_of_before(tmp_path: Path) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space left"):
-        records.write(path, records.RESPONSE, broken())  # type: ignore[arg-type]
+        records.write(path, records.RESPONSE, broken())
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

@@ -242,7 +242,7 @@ def test_a_prompt_beyond_the_models_context_is_an_error(tiny: tuple[Any, Any]) -
 def test_settings_out_of_range_are_an_error() -> None:
     for wrong in ((-1.0, 0.9, 5, 5), (1.0, 0.0, 5, 5), (1.0, 1.1, 5, 5), (1.0, 0.9, 0, 5), (1.0, 0.9, 5, 0)):
         with pytest.raises(ParameterError):
-            Sampling(*wrong)  # type: ignore[arg-type]
+            Sampling(*wrong)
 
 
 def test_packed_layers_compute_the_same_for_a_row_alone_and_leave_the_model_as_it_was() -> None:
