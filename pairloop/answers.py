@@ -6,9 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pairloop import chat, models, work
+from pairloop import models, work
 from pairloop.records import Row
-from pairloop.samplers import Request, Response, Sampling
+from pairloop.samplers import Request, Response, Sampling, prompt_tokens
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Policy:
 
 def fitting(rows: Sequence[Row], tokenizer: Any, max_prompt_tokens: int) -> tuple[list[Row], dict[str, int]]:
     """Rows whose chat-formatted prompt has at most `max_prompt_tokens` tokens, and how many are dropped, by reason."""
-    kept = [row for row in rows if len(chat.encode_prompt(tokenizer, row["prompt"])) <= max_prompt_tokens]
+    kept = [row for row in rows if prompt_tokens(tokenizer, row["prompt"]) <= max_prompt_tokens]
     return kept, {"prompt_too_long": len(rows) - len(kept)} if len(rows) > len(kept) else {}
 
 

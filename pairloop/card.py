@@ -25,19 +25,7 @@ _FEATURES = """  features:
     list: float64"""
 
 
-def dataset_card(sizes: Mapping[str, int], base: str, ranker: str, source: str) -> str:
-    """README.md of the folder with the splits: `datasets.load_dataset` reads the splits' names and files from it.
-
-    Args:
-        sizes: rows of each split, as `train_iteration_1`; its file is `<split>.parquet` beside the card.
-        base: reference to iteration 0.
-        ranker: what scored the responses.
-        source: where the prompts come from.
-    """
-    files = "\n".join(f"  - split: {split}\n    path: {split}.parquet" for split in sizes)
-    splits = "\n".join(f"  - name: {split}\n    num_examples: {rows}" for split, rows in sizes.items())
-    table = "\n".join(f"| {split} | {rows} |" for split, rows in sizes.items())
-    return f"""---
+_CARD = """---
 language:
 - en
 task_categories:
@@ -51,7 +39,7 @@ configs:
   data_files:
 {files}
 dataset_info:
-{_FEATURES}
+{features}
   splits:
 {splits}
 ---
@@ -68,3 +56,20 @@ response comes from another model. The columns are those of snorkelai/Snorkel-Mi
 `load_dataset("data")` gives all splits. For TRL, use the columns `chosen` and `rejected` only: each is a whole
 conversation, and a string `prompt` beside them would be taken for a prompt in another format.
 """
+
+
+def dataset_card(sizes: Mapping[str, int], base: str, ranker: str, source: str) -> str:
+    """README.md of the folder with the splits: `datasets.load_dataset` reads the splits' names and files from it.
+
+    Args:
+        sizes: rows of each split, as `train_iteration_1`; its file is `<split>.parquet` beside the card.
+        base: reference to iteration 0.
+        ranker: what scored the responses.
+        source: where the prompts come from.
+    """
+    files = "\n".join(f"  - split: {split}\n    path: {split}.parquet" for split in sizes)
+    splits = "\n".join(f"  - name: {split}\n    num_examples: {rows}" for split, rows in sizes.items())
+    table = "\n".join(f"| {split} | {rows} |" for split, rows in sizes.items())
+    return _CARD.format(
+        files=files, features=_FEATURES, splits=splits, table=table, source=source, base=base, ranker=ranker
+    )

@@ -36,6 +36,11 @@ def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
     return [*_ids(tokenizer, head), *middle, *_ids(tokenizer, tail)]
 
 
+def opening_ids(tokenizer: Any) -> list[int]:
+    """Token ids that every prompt of `encode_prompt` begins with: the template's, up to its last control token."""
+    return _ids(tokenizer, _split_after_last_control(tokenizer, _frame(tokenizer)[0])[0])
+
+
 def encode_response(tokenizer: Any, response: str, end: bool = True) -> list[int]:
     """Token ids of an answer, with the end-of-turn token if it ended by itself."""
     ids: list[int] = []

@@ -96,6 +96,7 @@ def configure(params: Train, dtype: str, seed: int, rows: int, folder: Path) -> 
         beta=params.beta,
         loss_type=[params.loss_type],
         label_smoothing=params.label_smoothing,
+        ld_alpha=None if params.ld_alpha == 1 else params.ld_alpha,
         learning_rate=params.learning_rate,
         lr_scheduler_type=params.lr_scheduler_type,
         warmup_steps=warmup_steps(params, rows),
@@ -185,9 +186,10 @@ def held_out(trainer: Any) -> dict[str, float]:
     prefers: list[bool] = []
     trainer.model.eval()
     for batch in trainer.get_eval_dataloader():
-        sums, counts = log_probabilities(trainer, batch)
-        chosen, rejected = (sums / counts.clamp(min=1)).chunk(2)
+        tokens, mask = log_probabilities(trainer, batch)
+        chosen, rejected = (tokens.sum(dim=1) / mask.sum(dim=1).clamp(min=1)).chunk(2)
         prefers += (chosen > rejected).tolist()
+        sums = response_log_probabilities(tokens, mask, trainer.ld_alpha)
         ratios = sums - torch.cat([batch["ref_chosen_logps"], batch["ref_rejected_logps"]])
         chosen, rejected = ratios.chunk(2)
         margins += (trainer.beta * (chosen - rejected)).tolist()
@@ -199,13 +201,35 @@ def held_out(trainer: Any) -> dict[str, float]:
 
 
 def log_probabilities(trainer: Any, batch: Any) -> tuple[Any, Any]:
-    """Summed log-probability and number of tokens of the 2B responses of a batch: B chosen ones, then B rejected."""
+    """Of the 2B responses of a batch, B chosen ones, then B rejected: log-probability of each token, and which count.
+
+    Returns:
+        Tensors [2B, T]: nats, 0 outside the response; 1 for a response's token and 0 for others.
+    """
     labels = batch["input_ids"].masked_fill(batch["completion_mask"] == 0, -100)
     with torch.no_grad(), trainer.accelerator.autocast():
         output = trainer.model(
             input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels, fused_lm_head=True
         )
-    return output.log_probs.sum(dim=1), batch["completion_mask"][:, 1:].sum(dim=1)
+    return output.log_probs, batch["completion_mask"][:, 1:]
+
+
+def response_log_probabilities(tokens: Any, mask: Any, alpha: float | None) -> Any:
+    """Log-probability of each response as TRL's loss takes it, to the bit.
+
+    Args:
+        tokens: [2B, T] log-probabilities in nats: B chosen responses, then B rejected.
+        mask: [2B, T], 1 for a response's token.
+        alpha: DPOConfig's ld_alpha, the weight of tokens by which a response is longer than the other; None is 1.
+
+    Returns:
+        Tensor [2B].
+    """
+    if alpha is None:
+        return tokens.sum(dim=1)
+    chosen, rejected = mask.sum(dim=1).chunk(2)
+    tail = mask.cumsum(dim=1) > torch.minimum(chosen, rejected).repeat(2)[:, None]
+    return (tokens * (mask.bool() & ~tail)).sum(dim=1) + alpha * (tokens * tail).sum(dim=1)
 
 
 def run(trainer: Any, checkpoint: Path | None) -> None:

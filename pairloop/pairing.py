@@ -4,10 +4,13 @@ import random
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from math import log
 
+from pairloop import winrate
 from pairloop.params import Pair
 from pairloop.records import Row
+from pairloop.refusals import refuses
 from pairloop.work import seed_of
 
 Candidate = tuple[float, int]
@@ -26,7 +29,8 @@ def pair(ranked: Iterable[Row], params: Pair, seed: int, iteration: int) -> tupl
     Returns:
         Rows of records.PAIR in the order of `ranked`, and for each prompt_id that gave no pair the reason: `empty` and
         `truncated` (fewer than two responses are left without those), `identical` (all texts are the same), `tie`
-        (all scores are), `min_margin`.
+        (all scores are), `min_margin` (no pair's scores differ so much) and `max_length_ratio` (no such pair's
+        responses are so close in length).
     """
     pairs: list[Row] = []
     reasons: dict[str, str] = {}
@@ -59,12 +63,18 @@ def choose(row: Row, params: Pair, draw: random.Random) -> tuple[list[tuple[int,
     ordered = sorted(_penalised(row, usable, params.length_penalty), key=lambda c: (-c[0], c[1]))
     if ordered[0][0] == ordered[-1][0]:
         return [], "tie"
-    pairs = [
+    apart = [
         (best[1], worst[1])
         for best, worst in _pick(ordered, params, draw)
         if best[0] > worst[0] and best[0] - worst[0] >= params.min_margin and texts[best[1]] != texts[worst[1]]
     ]
-    return (pairs, None) if pairs else ([], "min_margin")
+    pairs = [(i, j) for i, j in apart if _alike_in_length(texts[i], texts[j], params.max_length_ratio)]
+    return (pairs, None) if pairs else ([], "max_length_ratio" if apart else "min_margin")
+
+
+def _alike_in_length(chosen: str, rejected: str, ratio: float) -> bool:
+    words = sorted(len(text.split()) for text in (chosen, rejected))
+    return ratio == 0 or words[1] <= ratio * words[0]
 
 
 def _penalised(row: Row, usable: Sequence[int], penalty: float) -> list[Candidate]:
@@ -118,14 +128,50 @@ def split(pairs: list[Row], test_fraction: float, seed: int) -> tuple[list[Row],
 
 
 def summary(pairs: Sequence[Row]) -> dict[str, float]:
-    """Means over pairs: `mean_margin` in the ranker's unit, `chosen_words` and `rejected_words`."""
-    if not pairs:
-        return {"mean_margin": 0.0, "chosen_words": 0.0, "rejected_words": 0.0}
+    """Means over pairs.
+
+    Returns:
+        `mean_margin` in the ranker's unit, `chosen_words` and `rejected_words`, and `chosen_refusals` and
+        `rejected_refusals`, the shares that refuse to answer. 0 where there are no pairs.
+    """
+    texts = {side: [row[side][1]["content"] for row in pairs] for side in ("chosen", "rejected")}
+    means = {"mean_margin": _mean([margin(row) for row in pairs])}
+    means |= {f"{side}_words": _mean([len(text.split()) for text in found]) for side, found in texts.items()}
+    return means | {f"{side}_refusals": _mean([refuses(text) for text in found]) for side, found in texts.items()}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return statistics.fmean(values) if values else 0.0
+
+
+def length_control(ranked: Sequence[Row], params: Pair, seed: int, iteration: int) -> dict[str, float | None]:
+    """What the pairs of `ranked` would be without the length penalty and the length limit, beside what they are.
+
+    Returns:
+        `length_correlation`, the mean rank correlation within a prompt of penalised score and number of words; and
+        with the prefix `uncontrolled_` the same of the scores as they are, and `chosen_words`, `rejected_words` and
+        `pairs` of pairs made with `length_penalty` and `max_length_ratio` at 0.
+    """
+    free = replace(params, length_penalty=0.0, max_length_ratio=0.0)
+    pairs, _ = pair(ranked, free, seed, iteration)
+    means = summary(pairs)
     return {
-        "mean_margin": statistics.fmean(margin(row) for row in pairs),
-        "chosen_words": statistics.fmean(len(row["chosen"][1]["content"].split()) for row in pairs),
-        "rejected_words": statistics.fmean(len(row["rejected"][1]["content"].split()) for row in pairs),
+        "length_correlation": _length_correlation(ranked, params.length_penalty),
+        "uncontrolled_length_correlation": _length_correlation(ranked, 0.0),
+        "uncontrolled_pairs": len(pairs),
+        "uncontrolled_chosen_words": means["chosen_words"],
+        "uncontrolled_rejected_words": means["rejected_words"],
     }
+
+
+def _length_correlation(ranked: Sequence[Row], penalty: float) -> float | None:
+    scores, texts = [], []
+    for row in ranked:
+        usable = [i for i, text in enumerate(row["responses"]) if text.strip()]
+        if usable:
+            scores.append([score for score, _ in _penalised(row, usable, penalty)])
+            texts.append([row["responses"][i] for i in usable])
+    return winrate.mean_length_correlation(scores, texts)
 
 
 def margin(row: Row) -> float:

@@ -24,8 +24,11 @@ RESPONSE = {
 }
 """A prompt's K responses; a finish reason is `stop` (ended by itself) or `length` (cut off)."""
 
-RANKING = RESPONSE | {"scores": "list<double>", "ranker": "string"}
-"""Responses with their K scores, higher is better, comparable within the prompt only."""
+_MATRIX = "list<list<double>>"
+
+RANKING = RESPONSE | {"scores": "list<double>", "ranker": "string", "comparisons": _MATRIX}
+"""Responses with their K scores, higher is better, comparable within the prompt only. `comparisons` is null, or what a
+ranker that compares two responses said: [i][j] above 0 where response i, shown first, beats response j."""
 
 PAIR = {
     "prompt_id": "string",
@@ -50,6 +53,7 @@ def arrow_schema(schema: Schema) -> Any:
         _STRINGS: pa.list_(pa.string()),
         "list<int32>": pa.list_(pa.int32()),
         "list<double>": pa.list_(pa.float64()),
+        _MATRIX: pa.list_(pa.list_(pa.float64())),
         _MESSAGES: pa.list_(message),
     }
     return pa.schema([(name, types[kind]) for name, kind in schema.items()])
@@ -97,11 +101,11 @@ def _first_line(error: Exception) -> str:
 def _check_row(path: Path, number: int, row: Row) -> None:
     """Every list of a row has one item per response, and no cell is empty that must not be."""
     for name, value in row.items():
-        if value is None and name != "constraints":
+        if value is None and name not in ("constraints", "comparisons"):
             raise DataError(f"{path}, row {number}: {name} is null. {_REMAKE}")
     count = len(row["responses"]) if "responses" in row else None
-    for name in ("finish_reasons", "token_counts", "scores"):
-        if count is not None and name in row and len(row[name]) != count:
+    for name in ("finish_reasons", "token_counts", "scores", "comparisons"):
+        if count is not None and row.get(name) is not None and len(row[name]) != count:
             raise DataError(f"{path}, row {number}: {count} responses but {len(row[name])} {name}. {_REMAKE}")
 
 
@@ -166,4 +170,6 @@ def rounded(value: Any, digits: int = 4) -> Any:
         return round(value, digits)
     if isinstance(value, Mapping):
         return {key: rounded(item, digits) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rounded(item, digits) for item in value]
     return value

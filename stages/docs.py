@@ -40,7 +40,7 @@ def render() -> str:
 def _section(title: str, section: Any, prefix: str) -> str:
     meanings = _docstrings(section)
     rows = [
-        f"| `{prefix}{field.name}` | {_shown(field.default)} | {field.metadata['allowed']} | {meanings[field.name]} |"
+        f"| `{prefix}{field.name}` | {_shown(_default(field))} | {field.metadata['allowed']} | {meanings[field.name]} |"
         for field in dataclasses.fields(section)
         if field.metadata
     ]
@@ -63,12 +63,19 @@ def _docstrings(section: Any) -> dict[str, str]:
     return found
 
 
+def _default(field: "dataclasses.Field[Any]") -> Any:
+    factory: Any = field.default_factory
+    return field.default if factory is dataclasses.MISSING else factory()
+
+
 def _shown(default: Any) -> str:
     if default is None:
         return "null"
     if isinstance(default, bool):
         return str(default).lower()
-    return ", ".join(default) if isinstance(default, tuple) else str(default)
+    if isinstance(default, dict):
+        return ", ".join(f"{name}: {value}" for name, value in default.items())
+    return ", ".join(map(str, default)) if isinstance(default, tuple) else str(default)
 
 
 if __name__ == "__main__":

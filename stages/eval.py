@@ -28,7 +28,11 @@ def main(iteration: int, base: Path, teacher: Path, policy: Path, held_out: Path
     with common.clock(results / "time" / "eval.json") as measured:
         own = _answers(Policy(policy, base, params.base.dtype), prompts, params, f"eval@{iteration}")
         reference = _answers(Policy(base, base, params.base.dtype), prompts, params, f"eval@{iteration}, iteration 0")
-        scores = {name: _scores(name, base, teacher, prompts, own, reference, params) for name in params.eval.judges}
+        places = scoring.Places(base, teacher)
+        scores = {
+            kind: _scores(scoring.configured(kind, places, params), prompts, own, reference, params)
+            for kind in params.eval.judges
+        }
         measured["tokens"] = sum(row["token_counts"][0] for row in own)
     held = [evaluation.passes(prompts, _texts(rows)) for rows in (own, reference)]
     resamples, seed = params.eval.bootstrap, params.seed
@@ -36,7 +40,7 @@ def main(iteration: int, base: Path, teacher: Path, policy: Path, held_out: Path
         "prompts": len(prompts),
         "win_rate": {
             name: evaluation.judge(found, _texts(own), _texts(reference), resamples, seed)
-            | {"teacher": name == params.rank.ranker}
+            | {"teacher": name in params.teachers}
             for name, found in scores.items()
         },
         "constraints": evaluation.constraint_rate(held[0], held[1], resamples, seed),
@@ -62,19 +66,23 @@ def _answers(policy: Policy, prompts: list[Row], params: Params, label: str) -> 
 
 
 def _scores(
-    judge: str, base: Path, teacher: Path, prompts: list[Row], own: list[Row], reference: list[Row], params: Params
+    judge: scoring.Ranking, prompts: list[Row], own: list[Row], reference: list[Row], params: Params
 ) -> list[list[float]]:
     """For each prompt the score of this model's answer and of iteration 0's.
 
-    The judges score an answer by itself, so iteration 0's are scored once for all iterations.
+    A judge that scores an answer by itself is asked about iteration 0's once for all iterations.
     """
-    ranking = scoring.Ranking(judge, base, teacher, params.base.dtype, params.rank.batch_tokens)
-    sides = []
-    for rows in (own, reference):
-        items = [row | {"responses": answer["responses"]} for row, answer in zip(prompts, rows, strict=True)]
-        shards = scoring.score(items, ranking, params.eval.shard_prompts, common.scratch())
-        sides.append([found[0] for found in common.collect(shards, len(items), f"judge {judge}")])
-    return [list(pair) for pair in zip(*sides, strict=True)]
+    answers = [[mine, theirs] for mine, theirs in zip(_texts(own), _texts(reference), strict=True)]
+    if judge.kind not in scoring.ALONE:
+        return _judged(judge, prompts, answers, params)
+    sides = [_judged(judge, prompts, [[pair[side]] for pair in answers], params) for side in (0, 1)]
+    return [mine + theirs for mine, theirs in zip(*sides, strict=True)]
+
+
+def _judged(judge: scoring.Ranking, prompts: list[Row], answers: list[list[str]], params: Params) -> list[list[float]]:
+    items = [row | {"responses": texts} for row, texts in zip(prompts, answers, strict=True)]
+    shards = scoring.score(items, judge, params.eval.shard_prompts, common.scratch())
+    return [row["scores"] for row in common.collect(shards, len(items), f"judge {judge.kind}")]
 
 
 def _texts(rows: list[Row]) -> list[str]:

@@ -33,7 +33,8 @@ def main(
     records.write(test_split, records.PAIR, [test])
     counts = {"rows_in": len(ranked), "rows_out": len(ranked) - len(reasons), "dropped": pairing.count(reasons)}
     split = {"train_pairs": len(train), "test_pairs": len(test)}
-    records.write_json(metrics, counts | split | {k: round(v, 4) for k, v in pairing.summary(pairs).items()})
+    means = pairing.summary(pairs) | pairing.length_control(ranked, params.pair, params.seed, iteration)
+    records.write_json(metrics, records.rounded(counts | split | means))
     stated = {row["prompt_id"]: row["constraints"] for row in records.read(prompts, records.PROMPT)}
     records.write_json(samples, [_sample(row, stated, reasons, train, test) for row in ranked[:SHOWN]])
 

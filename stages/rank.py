@@ -6,6 +6,8 @@ from pathlib import Path
 import click
 
 from pairloop import constraints, records, scoring, winrate
+from pairloop.params import Params
+from pairloop.rankers import quality
 from pairloop.records import Row
 from stages import common
 
@@ -31,40 +33,54 @@ def main(
 ) -> None:
     """Score RESPONSES to PROMPTS by the TEACHER and BASE, and write RANKINGS."""
     params = common.load(iteration)
-    rank = params.rank
+    places = scoring.Places(base, teacher)
     stated = {row["prompt_id"]: row["constraints"] for row in records.read(prompts, records.PROMPT)}
     rows = [row | {"constraints": stated[row["prompt_id"]]} for row in records.read(responses, records.RESPONSE)]
     with common.clock(times):
-        ranking = scoring.Ranking(
-            rank.ranker, base, teacher, params.base.dtype, rank.batch_tokens, rank.constraints_first, rank.model
-        )
-        shards = scoring.score(rows, ranking, rank.shard_prompts, common.scratch())
-        scores = common.collect(shards, len(rows), f"rank@{iteration}")
+        ranking = scoring.configured(params.rank.ranker, places, params, params.rank.constraints_first)
+        found = _scores(rows, ranking, params, f"rank@{iteration}")
+        second = _second(rows, found, places, params, f"rank@{iteration}, second")
     ranked = [
-        {name: row[name] for name in records.RESPONSE} | {"scores": found, "ranker": ranking.name}
-        for row, found in zip(rows, scores, strict=True)
+        {name: row[name] for name in records.RESPONSE} | own | {"ranker": ranking.name}
+        for row, own in zip(rows, found, strict=True)
     ]
     records.write(rankings, records.RANKING, [ranked])
-    records.write_json(metrics, _summary(rows, scores, ranking.name))
+    records.write_json(metrics, records.rounded(_summary(ranked, stated, ranking.name) | {"second": second}))
 
 
-def _summary(rows: list[Row], scores: list[list[float]], ranker: str) -> Row:
-    correlation = winrate.mean_length_correlation(scores, [row["responses"] for row in rows])
+def _scores(rows: list[Row], ranking: scoring.Ranking, params: Params, label: str) -> list[Row]:
+    shards = scoring.score(rows, ranking, params.rank.shard_prompts, common.scratch())
+    return common.collect(shards, len(rows), label)
+
+
+def _second(rows: list[Row], found: list[Row], places: scoring.Places, params: Params, label: str) -> Row | None:
+    """How far `rank.second`, which does not look at constraints, agrees with the scores that were found."""
+    kind = params.rank.second
+    if kind is None:
+        return None
+    theirs = _scores(rows, scoring.configured(kind, places, params), params, label)
+    return {"ranker": kind} | quality.agreement([row["scores"] for row in found], [row["scores"] for row in theirs])
+
+
+def _summary(ranked: list[Row], stated: Row, ranker: str) -> Row:
+    scores = [row["scores"] for row in ranked]
     shares = [
-        constraints.share(constraints.parse(row["constraints"]), text)
-        for row in rows
-        if row["constraints"]
+        constraints.share(constraints.parse(stated[row["prompt_id"]]), text)
+        for row in ranked
+        if stated[row["prompt_id"]]
         for text in row["responses"]
     ]
     return {
         "ranker": ranker,
-        "rows_in": len(rows),
-        "rows_out": len(scores),
+        "rows_in": len(ranked),
+        "rows_out": len(ranked),
         "dropped": {},
         "responses": sum(len(found) for found in scores),
         "ties": sum(len(found) - len(set(found)) for found in scores),
-        "length_correlation": None if correlation is None else round(correlation, 4),
-        "constraint_share": round(statistics.fmean(shares), 4) if shares else None,
+        "length_correlation": winrate.mean_length_correlation(scores, [row["responses"] for row in ranked]),
+        "constraint_share": statistics.fmean(shares) if shares else None,
+        "position_bias": quality.position_bias([row["comparisons"] for row in ranked if row["comparisons"]]),
+        "margins": quality.margins(scores),
     }
 
 

@@ -22,7 +22,7 @@ def main(base: Path, pool_file: Path, teacher: Path, metrics: Path, times: Path)
     """Train the specialist on BASE's answers to the prompts at the end of POOL, and write it to TEACHER."""
     params = common.load()
     with common.clock(times):
-        if "specialist" in (params.rank.ranker, *params.eval.judges):
+        if "specialist" in params.kinds:
             found = _teach(base, pool_file, teacher, params)
         else:
             # The stages that could read it depend on it, so there is a folder that says why it is empty.

@@ -106,11 +106,15 @@ def _iteration(n: int, ranker: str) -> Iteration:
         },
         rank={
             **{"rows_in": 60, "rows_out": 60, "dropped": {}, "responses": 300, "ties": 7, "ranker": ranker},
-            **{"length_correlation": -0.08 + 0.03 * n, "constraint_share": 0.35},
+            **{"length_correlation": -0.08 + 0.03 * n, "constraint_share": 0.35, "position_bias": 0.12, "second": None},
+            "margins": {"edges": [0.5 * i for i in range(11)], "counts": [1, 4, 9, 14, 12, 8, 6, 3, 2, 1]},
         },
         pair={
             **{"rows_in": 60, "rows_out": pairs, "dropped": dropped, "train_pairs": pairs - 6, "test_pairs": 6},
             **{"mean_margin": 2.31 - 0.2 * n, "chosen_words": 43.1 + n, "rejected_words": 39.8 - n / 2},
+            **{"chosen_refusals": 0.0, "rejected_refusals": 0.02 * n, "length_correlation": -0.08 + 0.03 * n},
+            **{"uncontrolled_chosen_words": 43.1 + n, "uncontrolled_rejected_words": 39.8 - n / 2},
+            "uncontrolled_length_correlation": -0.08 + 0.03 * n,
         },
         train={
             **{"rows_in": pairs - 6, "rows_out": pairs - 6, "dropped": {}, "steps": 13},

@@ -110,8 +110,9 @@ def test_training_raises_the_margin_of_held_out_pairs(first: Run) -> None:
         (changed(gradient_checkpointing=True, gradient_accumulation_steps=2), "float32"),
         (changed(method="full"), "float32"),
         (PARAMS, "bfloat16"),
+        (changed(ld_alpha=0.3), "float32"),
     ],
-    ids=["checkpointing", "full", "bfloat16"],
+    ids=["checkpointing", "full", "bfloat16", "length-desensitised"],
 )
 def test_margins_start_at_exactly_zero(tiny_base: Path, tmp_path: Path, params: Train, dtype: str) -> None:
     run = Run(make_job(tiny_base, params, dtype=dtype), tmp_path)

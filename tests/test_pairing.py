@@ -36,6 +36,8 @@ def test_the_best_is_chosen_and_the_worst_rejected() -> None:
         (row([1.0, 2.0], ["", " \n"]), Pair(), "empty"),
         (row([1.0, 2.0, 3.0], ["", "x", ""]), Pair(), "empty"),
         (row([1.0, 1.2]), Pair(min_margin=0.5), "min_margin"),
+        (row([1.0, 2.0], ["two words", "no less than five words"]), Pair(max_length_ratio=2.0), "max_length_ratio"),
+        (row([2.0, 1.0], ["two words", "no less than five words"]), Pair(max_length_ratio=2.0), "max_length_ratio"),
         (row([1.0, 2.0, 3.0], cut=(1, 2)), Pair(drop_truncated=True), "truncated"),
     ],
 )
@@ -55,6 +57,11 @@ def test_a_length_penalty_prefers_the_shorter_of_near_equals() -> None:
     ranked = [row([1.0, 1.1, 0.0], ["short", "long " * 40, "middle " * 5])]
     assert texts_of(pairing.pair(ranked, Pair(), 0, 1)[0][0])[0].startswith("long")
     assert texts_of(pairing.pair(ranked, Pair(length_penalty=0.5), 0, 1)[0][0])[0] == "short"
+
+
+def test_pairs_of_like_length_pass_the_length_limit() -> None:
+    ranked = [row([1.0, 2.0], ["two words", "here are four words"])]
+    assert len(pairing.pair(ranked, Pair(max_length_ratio=2.0), 0, 1)[0]) == 1
 
 
 def test_best_k_worst_k_pairs_without_overlap() -> None:
@@ -90,4 +97,18 @@ def test_two_prompts_are_enough_for_a_test_pair() -> None:
 
 def test_the_summary_is_about_pairs() -> None:
     pairs, _ = pairing.pair([row([1.0, 3.0], ["one", "two words"])], Pair(), 0, 1)
-    assert pairing.summary(pairs) == {"mean_margin": 2.0, "chosen_words": 2.0, "rejected_words": 1.0}
+    assert pairing.summary(pairs) == {
+        **{"mean_margin": 2.0, "chosen_words": 2.0, "rejected_words": 1.0},
+        **{"chosen_refusals": 0.0, "rejected_refusals": 0.0},
+    }
+
+
+def test_length_control_is_shown_beside_what_pairs_would_be_without_it() -> None:
+    ranked = [row([1.0, 1.1, 0.0], ["short text", "long " * 40, "middle " * 5])]
+    free = pairing.length_control(ranked, Pair(), 0, 1)
+    held = pairing.length_control(ranked, Pair(length_penalty=2.0), 0, 1)
+    assert free["length_correlation"] == free["uncontrolled_length_correlation"] == 0.5
+    assert held["length_correlation"] == -1.0
+    assert held["uncontrolled_length_correlation"] == 0.5
+    assert held["uncontrolled_chosen_words"] == 40
+    assert pairing.length_control(ranked, Pair(max_length_ratio=2.0), 0, 1)["uncontrolled_pairs"] == 1

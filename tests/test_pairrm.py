@@ -9,6 +9,7 @@ import pytest
 
 from pairloop import fetch, models, scoring
 from pairloop.errors import ModelError, RankingError
+from pairloop.params import Rankers
 from pairloop.rankers.pairrm import PairRM
 
 PREFIXES = ["<|source|>", "<|candidate1|>", "<|candidate2|>", "<|candidate|>"]
@@ -355,7 +356,13 @@ def test_a_tokenizer_without_the_prefixes_is_refused(folders, tmp_path):
 
 
 def ranking(model: Path) -> scoring.Ranking:
-    return scoring.Ranking("pairrm", Path("no-base"), Path("no-teacher"), "float32", 2048, model=str(model))
+    return scoring.Ranking(
+        "pairrm",
+        scoring.Places(Path("no-base"), Path("no-teacher")),
+        "float32",
+        2048,
+        rankers=Rankers(pairrm=str(model)),
+    )
 
 
 def test_the_pipeline_scores_among_all_responses_and_keeps_finished_shards(folders, small, tmp_path):
@@ -363,22 +370,24 @@ def test_the_pipeline_scores_among_all_responses_and_keeps_finished_shards(folde
     candidates[0], candidates[1] = ["mola"] * 4, ["mola", "kano", "kano", "tiri"]
     rows = [{"prompt": p, "responses": c, "constraints": None} for p, c in zip(prompts, candidates, strict=True)]
     first, again = ranking(folders["own"]), ranking(folders["own"])
-    found = [scores for shard in scoring.score(rows, first, 2, tmp_path) for scores in shard]
-    assert found == [own for i in (0, 2) for own in small.score(prompts[i : i + 2], candidates[i : i + 2])]
-    assert [scores for shard in scoring.score(rows, again, 2, tmp_path) for scores in shard] == found
-    assert "pairrm" in vars(first) and "pairrm" not in vars(again)  # nothing was left to load it for
+    found = [row for shard in scoring.score(rows, first, 2, tmp_path) for row in shard]
+    asked = [(prompts[i : i + 2], candidates[i : i + 2]) for i in (0, 2)]
+    assert [row["scores"] for row in found] == [own for both in asked for own in small.score(*both)]
+    assert [row["comparisons"] for row in found] == [own for both in asked for own in small.comparisons(*both)]
+    assert [row for shard in scoring.score(rows, again, 2, tmp_path) for row in shard] == found
+    assert "loaded" in vars(first) and "loaded" not in vars(again)  # nothing was left to load it for
 
 
 def test_other_weights_are_other_scores_to_the_store(folders, tmp_path):
     target = copy_of(folders["own"], tmp_path)
     before = ranking(target).fingerprint
-    assert before["files"]["model.safetensors"] == models.file_sha256(target / "model.safetensors")
+    assert before["files"]["0"]["model.safetensors"] == models.file_sha256(target / "model.safetensors")
     (target / "model.safetensors").write_bytes(b"other")
     assert ranking(target).fingerprint != before
 
 
 def test_a_reference_that_leads_nowhere_names_its_parameter():
-    with pytest.raises(ModelError, match=r"rank\.model is no/such/folder: there is no folder"):
+    with pytest.raises(ModelError, match=r"rankers\.pairrm is no/such/folder: there is no folder"):
         _ = ranking(Path("no/such/folder")).fingerprint
 
 

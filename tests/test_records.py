@@ -36,7 +36,7 @@ def test_splits_have_exactly_the_columns_of_the_published_data_set(tmp_path: Pat
 def test_the_other_formats_keep_their_columns(tmp_path: Path) -> None:
     assert list(records.PROMPT) == ["prompt_id", "prompt", "source", "constraints"]
     assert list(records.RESPONSE) == ["prompt_id", "prompt", "responses", "finish_reasons", "token_counts"]
-    assert list(records.RANKING) == [*records.RESPONSE, "scores", "ranker"]
+    assert list(records.RANKING) == [*records.RESPONSE, "scores", "ranker", "comparisons"]
 
 
 def test_what_is_written_is_read_again_and_gives_the_same_bytes(tmp_path: Path) -> None:

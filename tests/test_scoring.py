@@ -58,8 +58,8 @@ def test_constraints_decide_before_the_ranker_does(tiny_base: Path, tmp_path: Pa
     ]
     found = {}
     for first in (True, False):
-        ranking = scoring.Ranking("likelihood", tiny_base, tmp_path, "float32", 512, first)
-        found[first] = [scores for shard in scoring.score(rows, ranking, 2, tmp_path) for scores in shard]
+        ranking = scoring.Ranking("likelihood", scoring.Places(tiny_base, tmp_path), "float32", 512, first)
+        found[first] = [row["scores"] for shard in scoring.score(rows, ranking, 2, tmp_path) for row in shard]
     assert found[True][0].index(max(found[True][0])) == 1
     assert found[True][1] == found[False][1]
     assert sorted([0, 2], key=found[True][0].__getitem__) == sorted([0, 2], key=found[False][0].__getitem__)
@@ -68,5 +68,6 @@ def test_constraints_decide_before_the_ranker_does(tiny_base: Path, tmp_path: Pa
 def test_the_verifiable_ranker_scores_by_constraints_alone(tiny_base: Path, tmp_path: Path) -> None:
     two = json.dumps([{"kind": "words", "max": 1}, {"kind": "includes", "text": "tea"}])
     rows = [{"prompt": "a", "responses": ["tea", "black tea", "some coffee"], "constraints": two}]
-    ranking = scoring.Ranking("verifiable", tiny_base, tmp_path, "float32", 512)
-    assert list(scoring.score(rows, ranking, 2, tmp_path)) == [[[1.0, 0.5, 0.0]]]
+    ranking = scoring.Ranking("verifiable", scoring.Places(tiny_base, tmp_path), "float32", 512)
+    found = list(scoring.score(rows, ranking, 2, tmp_path))
+    assert found == [[{"scores": [1.0, 0.5, 0.0], "comparisons": None}]]

@@ -13,11 +13,13 @@ from typing import Any
 
 from pairloop.errors import ParameterError
 from pairloop.params.data import Base, Generate, Pool, Prompts
+from pairloop.params.rankers import KINDS, Rankers
 from pairloop.params.ranking import Eval, Pair, Rank, Teach
 from pairloop.params.settings import build, integer
 from pairloop.params.training import Train
 
 __all__ = [
+    "KINDS",
     "Base",
     "Eval",
     "Generate",
@@ -26,6 +28,7 @@ __all__ = [
     "Pool",
     "Prompts",
     "Rank",
+    "Rankers",
     "Teach",
     "Train",
     "parse",
@@ -52,9 +55,24 @@ class Params:
     generate: Generate = field(default_factory=Generate)
     teach: Teach = field(default_factory=Teach)
     rank: Rank = field(default_factory=Rank)
+    rankers: Rankers = field(default_factory=Rankers)
     pair: Pair = field(default_factory=Pair)
     train: Train = field(default_factory=Train)
     eval: Eval = field(default_factory=Eval)
+
+    @property
+    def teachers(self) -> frozenset[str]:
+        """The rankers that decide the training data: `rank.ranker`, and what it mixes."""
+        return self._expanded(self.rank.ranker)
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Every ranker that is asked for, to teach, to agree or to judge."""
+        asked = [self.rank.ranker, *self.eval.judges, *([self.rank.second] if self.rank.second else [])]
+        return frozenset().union(*map(self._expanded, asked))
+
+    def _expanded(self, kind: str) -> frozenset[str]:
+        return frozenset({kind, *(self.rankers.ensemble if kind == "ensemble" else ())})
 
 
 def parse(values: Mapping[str, Any], iteration: int | None = None) -> Params:

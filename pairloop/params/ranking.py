@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from pairloop.params.settings import choice, flag, integer, names, real, text
+from pairloop.params.rankers import KINDS
+from pairloop.params.settings import choice, flag, integer, names, optional_choice, real
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,14 @@ class Teach:
 class Rank:
     """What scores the responses."""
 
-    ranker: str = choice("specialist", "specialist", "likelihood", "pairrm", "verifiable")
+    ranker: str = choice("specialist", *KINDS)
     """The teacher. `specialist`: a head on the frozen base, trained by the stage `teach`. `likelihood`:
     log p(response | prompt) - ½ log p(response) per token under the frozen base. `pairrm`: the published recipe's
     ranker, 0.4 billion parameters that compare every two responses in both orders. `verifiable`: share of a prompt's
-    constraints that hold."""
+    constraints that hold. `ensemble`: several of these (`rankers.ensemble`)."""
 
-    model: str = text("hf:llm-blender/PairRM-hf")
-    """Weights of `pairrm`; the other rankers have none of their own. `hf:owner/name`, where `@commit` after it fixes
-    what is fetched, or the path of a folder with config.json, model.safetensors and tokenizer.json."""
+    second: str | None = optional_choice(*KINDS)
+    """Another ranker, whose agreement with the first is reported. It decides nothing."""
 
     constraints_first: bool = flag(True)
     """Where a prompt has verifiable constraints, the share that holds decides and the ranker breaks ties."""
@@ -84,6 +84,10 @@ class Pair:
     length_penalty: float = real(0.0, "a number, at least 0", lambda v: v >= 0)
     """Subtracted from each score per standard deviation of log length, within the prompt. 0 ignores length."""
 
+    max_length_ratio: float = real(0.0, "0 or a number, at least 1", lambda v: v == 0 or v >= 1)
+    """Pairs are dropped, and counted, where one response has more than this many times the other's words. 0 keeps
+    all. It works in both directions: against a ranker that likes long text, and against one that likes short text."""
+
 
 @dataclass(frozen=True)
 class Eval:
@@ -104,8 +108,9 @@ class Eval:
     max_new_tokens: int = integer(64, low=1)
     """Longest answer in tokens."""
 
-    judges: tuple[str, ...] = names(("specialist", "likelihood"), "specialist", "likelihood", "verifiable")
-    """Who compares each answer with iteration 0's. The one that also ranked the training data is labelled so."""
+    judges: tuple[str, ...] = names(("specialist", "likelihood"), *KINDS)
+    """Who compares each answer with iteration 0's: rankers, as in `rank.ranker`. The one that also ranked the training
+    data is labelled so."""
 
     bootstrap: int = integer(2000, low=100)
     """Resamples of the prompts behind each 95 % interval."""

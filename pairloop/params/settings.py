@@ -36,6 +36,22 @@ def optional_text() -> Any:
     return _field(None, "a text or null", lambda v: v is None or (isinstance(v, str) and v.strip() != ""))
 
 
+def optional_choice(*options: str) -> Any:
+    """One of a few words, or null."""
+    return _field(None, "null or one of " + ", ".join(options), lambda v: v is None or v in options)
+
+
+def weights(default: Mapping[str, float], *options: str) -> Any:
+    """Numbers above 0 for some of `options`."""
+    allowed = "a mapping with a number above 0 for one or more of " + ", ".join(options)
+
+    def accepts(value: Any) -> bool:
+        numbers = isinstance(value, Mapping) and all(type(v) in (int, float) and v > 0 for v in value.values())
+        return bool(numbers and value and set(value) <= set(options))
+
+    return field(default_factory=lambda: dict(default), metadata={"allowed": allowed, "accepts": accepts})
+
+
 def flag(default: bool) -> Any:
     """true or false."""
     return _field(default, "true or false", lambda v: type(v) is bool)

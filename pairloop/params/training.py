@@ -53,6 +53,10 @@ class Train:
     label_smoothing: float = real(0.0, "a number from 0, below 0.5", lambda v: 0 <= v < 0.5)
     """Assumed share of wrong labels. TRL reads it with the loss `robust` only, so it must be 0 with the others."""
 
+    ld_alpha: float = real(1.0, "a number from 0 to 1", lambda v: 0 <= v <= 1)
+    """Weight of the tokens by which one response is longer than the other (LD-DPO, Liu et al. 2024, arXiv 2409.06411).
+    1 is plain DPO; below it a response gains less by its length alone."""
+
     gradient_checkpointing: bool = flag(False)
     """Recompute activations in the backward pass: less memory, more time."""
 

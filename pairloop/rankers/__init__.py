@@ -52,7 +52,20 @@ def score_all(ranker: Ranker, prompts: Sequence[str], candidates: Sequence[Seque
     """Score as `ranker` does, and refuse unusable scores: arguments, result and errors as of `score_unique`."""
     if len(prompts) != len(candidates):
         raise RankingError(f"{len(prompts)} prompts, but candidates for {len(candidates)}: each prompt needs its own")
-    scores = ranker.score(prompts, candidates)
+    return check_all(ranker, prompts, candidates, ranker.score(prompts, candidates))
+
+
+def check_all(
+    ranker: object,
+    prompts: Sequence[str],
+    candidates: Sequence[Sequence[str]],
+    scores: Sequence[Sequence[float]],
+) -> list[list[float]]:
+    """The scores, if there is a finite one for every candidate.
+
+    Raises:
+        RankingError: a score is missing or not finite; names the prompt and the response.
+    """
     if len(scores) != len(prompts):
         raise RankingError(f"{_name(ranker)} scored {len(scores)} prompts of {len(prompts)}")
     return [
@@ -60,7 +73,22 @@ def score_all(ranker: Ranker, prompts: Sequence[str], candidates: Sequence[Seque
     ]
 
 
-def _checked(ranker: Ranker, prompt: str, texts: Sequence[str], found: Sequence[float]) -> list[float]:
+def advantages(matrix: Sequence[Sequence[float]]) -> list[float]:
+    """Scores from comparisons, as llm_blender makes them: for each response i the mean over all j of M_ij - M_ji.
+
+    Args:
+        matrix: M [n][n], where M_ij is how far response i, shown first, beats response j.
+
+    Returns:
+        n numbers whose sum is 0 but for rounding: relative to the other responses of the prompt.
+    """
+    import numpy as np
+
+    found = np.asarray(matrix, dtype=np.float32).reshape(len(matrix), len(matrix))
+    return [float(score) for score in (found - found.T).mean(axis=-1)] if len(matrix) else []
+
+
+def _checked(ranker: object, prompt: str, texts: Sequence[str], found: Sequence[float]) -> list[float]:
     if len(found) != len(texts):
         raise RankingError(
             f"{_name(ranker)} gave {len(found)} scores for {len(texts)} responses to the prompt {prompt!r}"
@@ -74,5 +102,5 @@ def _checked(ranker: Ranker, prompt: str, texts: Sequence[str], found: Sequence[
     return [float(score) for score in found]
 
 
-def _name(ranker: Ranker) -> str:
+def _name(ranker: object) -> str:
     return type(ranker).__name__

@@ -6,7 +6,7 @@ from typing import Any
 
 from pairloop import chat
 from pairloop.errors import ModelError
-from pairloop.rankers.prefix import read_after
+from pairloop.rankers.prefix import read_after, read_opening
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,17 @@ class HiddenStates:
         from pairloop.packed import packed_linears
 
         with packed_linears(self.model):
-            return [self._means(prompt, texts) for prompt, texts in zip(prompts, answers, strict=True)]
+            opening = read_opening(self.model, chat.opening_ids(self.tokenizer), self._states)
+            return [self._means(prompt, texts, opening) for prompt, texts in zip(prompts, answers, strict=True)]
 
-    def _means(self, prompt: str, answers: Sequence[str]) -> Any:
+    def _means(self, prompt: str, answers: Sequence[str], opening: Any) -> Any:
         import numpy as np
 
         prompt_ids = chat.encode_prompt(self.tokenizer, prompt)
         ids = [chat.encode_response(self.tokenizer, answer, end=False) for answer in answers]
         found = np.empty((len(ids), self.model.config.hidden_size), dtype=np.float32)
-        for batch, states in read_after(self.model, prompt_ids, ids, self.batch_tokens, self._states, self._states):
+        reading = read_after(self.model, prompt_ids, ids, self.batch_tokens, self._states, self._states, opening)
+        for batch, states in reading:
             for row, i in enumerate(batch):
                 tokens = slice(1, 1 + len(ids[i])) if ids[i] else slice(0, 1)
                 found[i] = states[row, tokens].float().mean(0).cpu().numpy()

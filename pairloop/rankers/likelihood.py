@@ -6,7 +6,7 @@ from math import log
 from typing import Any
 
 from pairloop import chat
-from pairloop.rankers.prefix import read_after
+from pairloop.rankers.prefix import read_after, read_opening
 
 PRIOR = 0.5
 """Share of log p(r) that is subtracted: halfway between likelihood (0), which likes bland text, and mutual information
@@ -42,9 +42,10 @@ class Likelihood:
         ids = [[chat.encode_response(self.tokenizer, text, end=False) for text in texts] for texts in candidates]
         told = [[answer for answer in own if answer] for own in ids]
         with packed_linears(self.model):
-            given = [self.log_probabilities(prompt, own) for prompt, own in zip(prompts, told, strict=True)]
+            opening = read_opening(self.model, chat.opening_ids(self.tokenizer), self._fill)
+            given = [self.log_probabilities(prompt, own, opening) for prompt, own in zip(prompts, told, strict=True)]
             # All prompts' answers together: the empty turn before them is the same, and read once.
-            alone = iter(self.log_probabilities("", [answer for own in told for answer in own]))
+            alone = iter(self.log_probabilities("", [answer for own in told for answer in own], opening))
         each = iter(
             (g - PRIOR * next(alone)) / len(answer)
             for own, found in zip(told, given, strict=True)
@@ -52,13 +53,16 @@ class Likelihood:
         )
         return [[next(each) if answer else -log(self.model.config.vocab_size) for answer in own] for own in ids]
 
-    def log_probabilities(self, prompt: str, answers: Sequence[Sequence[int]]) -> list[float]:
-        """log p of each answer's token ids after a prompt, in nats, summed over its tokens."""
+    def log_probabilities(self, prompt: str, answers: Sequence[Sequence[int]], opening: Any = None) -> list[float]:
+        """log p of each answer's token ids after a prompt, in nats, summed over its tokens.
+
+        `opening`, from `read_opening`, saves reading what all prompts begin with.
+        """
         from torch.nn.functional import cross_entropy
 
         found = [0.0] * len(answers)
         prompt_ids = chat.encode_prompt(self.tokenizer, prompt)
-        reading = read_after(self.model, prompt_ids, answers, self.batch_tokens, self._fill, self._logits)
+        reading = read_after(self.model, prompt_ids, answers, self.batch_tokens, self._fill, self._logits, opening)
         for batch, logits in reading:
             for row, i in enumerate(batch):
                 predicted = logits[row, : len(answers[i])].float()

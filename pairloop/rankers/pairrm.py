@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pairloop.errors import RankingError
+from pairloop.rankers import advantages
 from pairloop.rankers.pairrm_checkpoint import EITHER, FIRST, SECOND, SOURCE, load
 from pairloop.rankers.prefix import batches
 
@@ -70,13 +71,7 @@ class PairRM:
         Raises:
             RankingError: a prompt has fewer than two responses.
         """
-        import numpy as np
-
-        found = []
-        for logits in self.comparisons(prompts, candidates):
-            matrix = np.asarray(logits, dtype=np.float32)
-            found.append([float(score) for score in (matrix - matrix.T).mean(axis=-1)])
-        return found
+        return [advantages(logits) for logits in self.comparisons(prompts, candidates)]
 
     def comparisons(self, prompts: Sequence[str], candidates: Sequence[Sequence[str]]) -> list[list[list[float]]]:
         """Logits of every ordered pair of responses.

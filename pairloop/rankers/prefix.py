@@ -20,6 +20,7 @@ def read_after(
     batch_tokens: int,
     prefill: Forward,
     forward: Forward,
+    opening: Any = None,
 ) -> Iterator[tuple[list[int], Any]]:
     """Run a decoder over each answer after the prompt.
 
@@ -30,6 +31,7 @@ def read_after(
         batch_tokens: padded answer tokens in one forward pass; a single longer answer is a batch of its own.
         prefill: reads all of the prompt but its last token into the cache; what it returns is not used.
         forward: reads answers, and returns what is yielded.
+        opening: a cache of the prompt's first tokens, from `read_opening`; it is not changed.
 
     Yields:
         Indices of B answers, and the tensor of `forward`. Its position 0 is the prompt's last token, positions 1 to n
@@ -39,9 +41,11 @@ def read_after(
     from transformers import DynamicCache
 
     with torch.inference_mode():
-        read = DynamicCache(config=model.config)
-        if len(prompt_ids) > 1:
-            prefill(torch.tensor([prompt_ids[:-1]], device=model.device), read)
+        known = opening.get_seq_length() if opening else 0
+        read = copy.deepcopy(opening) if 0 < known < len(prompt_ids) else DynamicCache(config=model.config)
+        left = prompt_ids[read.get_seq_length() : -1]
+        if left:
+            prefill(torch.tensor([left], device=model.device), read)
         rows = [[prompt_ids[-1], *answer] for answer in answers]
         for batch in batches([len(row) for row in rows], batch_tokens):
             cache = copy.deepcopy(read)
@@ -49,6 +53,24 @@ def read_after(
             width = max(len(rows[i]) for i in batch)
             padded = [rows[i] + [0] * (width - len(rows[i])) for i in batch]
             yield batch, forward(torch.tensor(padded, device=model.device), cache)
+
+
+def read_opening(model: Any, opening_ids: Sequence[int], prefill: Forward) -> Any:
+    """The cache of what all prompts begin with, for `read_after`: read once instead of with every prompt.
+
+    Args:
+        model: a causal language model of transformers.
+        opening_ids: from `chat.opening_ids`; may be empty.
+        prefill: as in `read_after`.
+    """
+    import torch
+    from transformers import DynamicCache
+
+    cache = DynamicCache(config=model.config)
+    if opening_ids:
+        with torch.inference_mode():
+            prefill(torch.tensor([list(opening_ids)], device=model.device), cache)
+    return cache
 
 
 def batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:

@@ -15,8 +15,15 @@ _NEEDED = {
     "pool": (*_COUNTS, "eval_rows_in", "eval_rows_out", "eval_dropped", "with_constraints", "by_source"),
     "teacher": ("pairs", "held_out_pairs", "held_out_accuracy", "by_kind", "length_correlation", "hacks"),
     "generate": (*_COUNTS, "responses", "tokens", "mean_tokens", "truncated_share"),
-    "rank": (*_COUNTS, "responses", "ties", "length_correlation", "constraint_share", "ranker"),
-    "pair": (*_COUNTS, "train_pairs", "test_pairs", "mean_margin", "chosen_words", "rejected_words"),
+    "rank": (
+        *(*_COUNTS, "responses", "ties", "length_correlation", "constraint_share", "ranker"),
+        *("position_bias", "margins", "second"),
+    ),
+    "pair": (
+        *(*_COUNTS, "train_pairs", "test_pairs", "mean_margin", "chosen_words", "rejected_words"),
+        *("chosen_refusals", "rejected_refusals", "length_correlation"),
+        *("uncontrolled_chosen_words", "uncontrolled_rejected_words", "uncontrolled_length_correlation"),
+    ),
     "train": (*_COUNTS, "steps", "loss_first", "loss_last", "before", "after"),
     "curve": ("step", "loss", "margin"),
     "eval": ("prompts", "constraints", "mean_words", "mean_tokens", "truncated_share", "repetitive_share"),

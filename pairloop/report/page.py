@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pairloop.report import formats, samples, sentences, tables
+from pairloop.report import formats, ranking, samples, sentences, tables
 from pairloop.report.charts import WIDE, Chart, Point, Series, by_iteration, over_steps
 from pairloop.report.data import Iteration, Metrics, ReportData
 
@@ -65,7 +65,8 @@ def _sections(data: ReportData) -> dict[str, Any]:
             "charts": _constraint_charts(data.models),
             "table": tables.constraints(data.models),
         },
-        "lengths": {"charts": _length_charts(data), "table": tables.lengths(data.models, data.iterations)},
+        "lengths": {"charts": _length_charts(data), "table": _lengths(data)},
+        "ranker": {"table": ranking.behaviour(data.iterations), "margins": ranking.margins(data.iterations)},
         "training": {
             "sentence": sentences.training(data.iterations),
             "charts": _training_charts(data),
@@ -82,6 +83,10 @@ def _sections(data: ReportData) -> dict[str, Any]:
         "comparisons": samples.comparisons(data.answers),
         "parameters": samples.flattened(data.parameters),
     }
+
+
+def _lengths(data: ReportData) -> tables.Table:
+    return tables.lengths(data.models, data.iterations, ranking.length_control(data.iterations))
 
 
 def _win_charts(models: Sequence[Metrics]) -> list[Chart]:

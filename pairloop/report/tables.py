@@ -100,8 +100,8 @@ def _signed(gain: float) -> str:
     return f"+{points}" if gain > 0 and points != "0" else points
 
 
-def lengths(models: Sequence[Metrics], iterations: Sequence[Iteration]) -> Table:
-    """Lengths of answers to held-out prompts and of the pairs, and how often answers are cut off or loop."""
+def lengths(models: Sequence[Metrics], iterations: Sequence[Iteration], more: Sequence[Row] = ()) -> Table:
+    """Lengths of answers to held-out prompts and of the pairs, `more` about these; and how often answers loop."""
     answers = [
         _row("Words per answer", models, lambda m: number(m["mean_words"], 1)),
         _row("Tokens per answer", models, lambda m: number(m["mean_tokens"], 1)),
@@ -113,16 +113,21 @@ def lengths(models: Sequence[Metrics], iterations: Sequence[Iteration]) -> Table
     pairs = [
         _row("Words, chosen", iterations, lambda i: number(i.pair["chosen_words"], 1), skip=1),
         _row("Words, rejected", iterations, lambda i: number(i.pair["rejected_words"], 1), skip=1),
+        _row("Chosen minus rejected", iterations, _longer, skip=1),
         _row(
             "Score with length", iterations, _length_correlation, skip=1, note="rank correlation, \N{MINUS SIGN}1 to 1"
         ),
     ]
-    groups = [Group("Answers to held-out prompts", answers), Group("Training pairs", pairs)]
+    groups = [Group("Answers to held-out prompts", answers), Group("Training pairs", [*pairs, *more])]
     return Table("Length and repetition in numbers", _iterations(len(iterations)), groups, "Iteration")
 
 
 def _length_correlation(iteration: Iteration) -> str:
-    return number(iteration.rank["length_correlation"], 2)
+    return number(iteration.pair["length_correlation"], 2)
+
+
+def _longer(iteration: Iteration) -> str:
+    return number(iteration.pair["chosen_words"] - iteration.pair["rejected_words"], 1)
 
 
 def _row(label: str, items: Iterable[Any], show: Callable[[Any], str], skip: int = 0, note: str = "") -> Row:
@@ -140,7 +145,6 @@ def training(iterations: Sequence[Iteration]) -> Table:
     trains = [iteration.train for iteration in iterations]
     fit = [
         _row("Pairs", iterations, lambda i: number(i.pair["train_pairs"])),
-        _row("Mean score margin", iterations, lambda i: number(i.pair["mean_margin"], 2), note="in the ranker’s unit"),
         _row("Optimiser steps", iterations, lambda i: number(i.train["steps"])),
         Row(
             "Loss, last step", [Cell(number(t["loss_last"], 2), f"first {number(t['loss_first'], 2)}") for t in trains]

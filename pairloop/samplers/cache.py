@@ -1,6 +1,7 @@
 """Keys and values of many rows in buffers made once: a step writes one token in place and a finished row costs a copy
 of one row, where transformers' DynamicCache copies everything each time."""
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from pairloop.errors import ModelError
 
 
 class RowLayer(DynamicLayer):
-    """One layer's keys and values, right-aligned: columns before `length` hold what was read, with padding first."""
+    """One layer's keys and values. Columns before `length` hold what was read: the opening, padding, the rest."""
 
     def __init__(self, like: torch.Tensor, values_like: torch.Tensor, rows: int, length: int, room: int) -> None:
         super().__init__()
@@ -24,12 +25,13 @@ class RowLayer(DynamicLayer):
         self.length = length
         self._show()
 
-    def fill(self, layer: DynamicLayer, rows: slice, repeats: torch.Tensor) -> None:
-        """Copy a prefilled batch into `rows`, row i of it `repeats[i]` times."""
-        width = layer.keys.shape[2]
-        columns = slice(self.length - width, self.length)
-        self.key_buffer[rows, :, columns] = layer.keys.repeat_interleave(repeats, dim=0)
-        self.value_buffer[rows, :, columns] = layer.values.repeat_interleave(repeats, dim=0)
+    def fill(self, layer: DynamicLayer, rows: slice, repeats: torch.Tensor, opening: int) -> None:
+        """Copy a prefilled batch into `rows`, row i of it `repeats[i]` times: the opening left, the rest right."""
+        rest = layer.keys.shape[2] - opening
+        columns = torch.cat([torch.arange(opening), torch.arange(self.length - rest, self.length)])
+        columns = columns.to(layer.keys.device)
+        self.key_buffer[rows].index_copy_(2, columns, layer.keys.repeat_interleave(repeats, dim=0))
+        self.value_buffer[rows].index_copy_(2, columns, layer.values.repeat_interleave(repeats, dim=0))
 
     def update(self, key_states: Any, value_states: Any, *_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Append keys and values [rows, heads, tokens, size] and return all, as views of the buffers."""
@@ -78,12 +80,26 @@ def empty(config: Any) -> Any:
     return DynamicCache()
 
 
-def joined(batches: Sequence[Any], repeats: Sequence[torch.Tensor], room: int) -> RowCache:
+def windowed(config: Any) -> bool:
+    """Whether a layer sees only the last so many columns."""
+    return any(isinstance(layer, DynamicSlidingWindowLayer) for layer in DynamicCache(config=config).layers)
+
+
+def repeated(read: Any, rows: int) -> Any:
+    """A copy of a cache of one row, with as many equal rows; an empty cache gives an empty one."""
+    copied = copy.deepcopy(read)
+    if copied.get_seq_length():
+        copied.batch_repeat_interleave(rows)
+    return copied
+
+
+def joined(batches: Sequence[Any], repeats: Sequence[torch.Tensor], opening: int, room: int) -> RowCache:
     """One cache of all rows of prefilled batches, each row repeated, with room for more tokens.
 
     Args:
-        batches: prefilled caches, of different lengths.
+        batches: prefilled caches, of different lengths, padded between the opening and the rest.
         repeats: for each batch, how many rows each of its rows becomes.
+        opening: columns that all rows have in common.
         room: tokens that will be appended at most.
     """
     length = max(batch.get_seq_length() for batch in batches)
@@ -93,7 +109,7 @@ def joined(batches: Sequence[Any], repeats: Sequence[torch.Tensor], room: int) -
         layer = RowLayer(first.keys, first.values, sum(counts), length, room)
         start = 0
         for batch, repeat, count in zip(batches, repeats, counts, strict=True):
-            layer.fill(batch.layers[index], slice(start, start + count), repeat)
+            layer.fill(batch.layers[index], slice(start, start + count), repeat, opening)
             start += count
         layers.append(layer)
     return RowCache(layers=layers)

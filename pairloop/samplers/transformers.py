@@ -36,6 +36,7 @@ class TransformersSampler:
         self.tokenizer = tokenizer
         self.sampling = sampling
         self._ends = frozenset(chat.end_ids(model, tokenizer))
+        self._opening = self._shared_opening()
         self._arguments = frozenset(inspect.signature(model.forward).parameters)
 
     def sample(self, requests: Sequence[Request]) -> list[list[Response]]:
@@ -56,6 +57,13 @@ class TransformersSampler:
             responses[i] = [self._response(next(answers)) for _ in requests[i].seeds]
         return responses
 
+    def _shared_opening(self) -> list[int]:
+        """What all prompts begin with, such as a template's system prompt, if it can be read once for all."""
+        from pairloop.samplers import cache
+
+        # A sliding window counts columns, so the padding that follows a shared opening would push it out of sight.
+        return [] if cache.windowed(self.model.config) else chat.opening_ids(self.tokenizer)
+
     def _check_lengths(self, prompts: list[list[int]]) -> None:
         context = getattr(self.model.config, "max_position_embeddings", None)
         longest = max(map(len, prompts), default=0)
@@ -74,8 +82,10 @@ class TransformersSampler:
         counts = torch.tensor([len(s) for s in seeds])
         cache, logits = self._prefill(prompts, counts)
         lengths = torch.tensor([len(prompt) for prompt in prompts]).repeat_interleave(counts)
-        width = int(lengths.max())
-        mask = (torch.arange(width + steps) >= width - lengths[:, None]).to(device)
+        width, columns = int(lengths.max()), torch.arange(int(lengths.max()) + steps)
+        opening = len(self._opening)
+        # The opening stands first; the padding, if any, between it and the rest of the prompt.
+        mask = ((columns < opening) | (columns >= width - lengths[:, None] + opening)).to(device)
         positions = lengths.to(device)
         uniforms = np.stack(
             [np.random.Generator(np.random.Philox(key=s)).random(steps) for each in seeds for s in each]
@@ -102,15 +112,33 @@ class TransformersSampler:
 
         from pairloop.samplers import cache
 
+        opening = len(self._opening)
+        rests = [prompt[opening:] for prompt in prompts]
+        read = self._read_opening()
         batches, logits = [], []
-        groups = list(_groups([len(prompt) for prompt in prompts]))
+        groups = list(_groups([len(rest) for rest in rests]))
         for group in groups:
-            batch = cache.empty(self.model.config)
-            inputs, mask = _left_padded(prompts[group], self.tokenizer.pad_token_id, self.model.device)
-            logits.append(self._forward(inputs, mask, (mask.cumsum(-1) - 1).clamp(min=0), batch))
+            batch = cache.repeated(read, len(rests[group]))
+            inputs, mask = _left_padded(rests[group], self.tokenizer.pad_token_id, self.model.device)
+            positions = (opening + mask.cumsum(-1) - 1).clamp(min=0)
+            mask = torch.cat([mask.new_ones(len(mask), opening), mask], dim=1)
+            logits.append(self._forward(inputs, mask, positions, batch))
             batches.append(batch)
-        rows = cache.joined(batches, [counts[group] for group in groups], self.sampling.max_new_tokens)
+        rows = cache.joined(batches, [counts[group] for group in groups], opening, self.sampling.max_new_tokens)
         return rows, torch.cat(logits).repeat_interleave(counts.to(self.model.device), dim=0)
+
+    def _read_opening(self) -> Any:
+        """A cache of one row that holds the opening."""
+        import torch
+
+        from pairloop.samplers import cache
+
+        read = cache.empty(self.model.config)
+        if self._opening:
+            inputs = torch.tensor([self._opening], device=self.model.device)
+            positions = torch.arange(len(self._opening), device=self.model.device)[None]
+            self._forward(inputs, torch.ones_like(inputs), positions, read)
+        return read
 
     def _forward(self, inputs: Any, mask: Any, positions: Any, cache: Any) -> Any:
         """Logits [rows, vocabulary] after the last column of `inputs`, whose keys and values are added to `cache`."""
