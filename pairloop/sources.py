@@ -8,12 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pairloop import constraints
+from pairloop import constraints, jsonl
 from pairloop.errors import DataError
 from pairloop.records import PROMPT, Row
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-"""Control characters other than tab, line feed and carriage return."""
 
 
 def read_prompts(source: str, split: str) -> list[Row]:
@@ -50,7 +47,7 @@ def problem(prompt: str) -> str | None:
     """Why no model can be asked this: `empty`, `control_characters`, or None if it can."""
     if not prompt.strip():
         return "empty"
-    return "control_characters" if _CONTROL.search(prompt) else None
+    return "control_characters" if jsonl.CONTROL.search(prompt) else None
 
 
 def normalise(values: Mapping[str, Any], place: str, source: str) -> Row:
@@ -70,7 +67,8 @@ def normalise(values: Mapping[str, Any], place: str, source: str) -> Row:
         value = values.get(name)
         if value is not None and not isinstance(value, str):
             raise DataError(f"{place}: {name} is {value!r:.80}: it must be a text")
-    _check_encodable(values, place)
+    for name in PROMPT:
+        jsonl.check_encodable(values.get(name), f"{place}: {name}")
     prompt, given = values["prompt"], values.get("prompt_id")
     if given is not None and given != prompt_id(prompt):
         raise DataError(
@@ -89,23 +87,10 @@ def normalise(values: Mapping[str, Any], place: str, source: str) -> Row:
     }
 
 
-def _check_encodable(values: Mapping[str, Any], place: str) -> None:
-    """JSON can spell half a surrogate pair, `"\\ud800"`, which is no character and has no UTF-8."""
-    for name in PROMPT:
-        try:
-            json.dumps(values.get(name), ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:
-            half = ord(error.object[error.start])
-            raise DataError(f"{place}: {name} has half a surrogate pair (\\u{half:04x}), which is no text") from None
-
-
 def _usable(row: Row, place: str) -> Row:
     if problem(row["prompt"]) == "empty":
         raise DataError(f"{place}: the prompt is empty. Write one, or delete the line")
-    control = _CONTROL.search(row["prompt"])
-    if control:
-        character = f"U+{ord(control[0]):04X}"
-        raise DataError(f"{place}: the prompt has the control character {character} at {control.start()}. Delete it")
+    jsonl.check_control(row["prompt"], f"{place}: the prompt")
     return row
 
 
@@ -121,39 +106,15 @@ def _file(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _jsonl(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     first_with: dict[str, int] = {}
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            place = f"{path}, line {number}"
-            values = _object(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line, place)
-            if values is None:
-                continue
-            for name in values:
-                if name not in PROMPT:
-                    raise DataError(f"{place}: unknown field {name!r:.80}{_nearest(name)}")
-            given = values.get("prompt_id")
-            if isinstance(given, str) and first_with.setdefault(given, number) != number:
-                raise DataError(f"{place}: prompt_id {given[:80]} stands in line {first_with[given]} too. Delete one")
-            yield place, values
-
-
-def _object(line: bytes, place: str) -> dict[str, Any] | None:
-    """The JSON object in a line, or None for a blank line."""
-    try:
-        text = line.decode()
-        value = json.loads(text) if text.strip() else None
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{place}: byte {error.start + 1} is no UTF-8 ({error.reason}). Save the file as UTF-8"
-        ) from None
-    except json.JSONDecodeError as error:
-        raise DataError(f"{place}: no JSON ({error.msg}, character {error.pos + 1}). Each line is one object") from None
-    except (ValueError, RecursionError):
-        raise DataError(f"{place}: JSON that cannot be read: a number or a nesting is too large") from None
-    if not text.strip():
-        return None
-    if not isinstance(value, dict):
-        raise DataError(f'{place}: {value!r:.80} is no JSON object. Needed: {{"prompt": "..."}}')
-    return value
+    for number, values in jsonl.objects(path, '{"prompt": "..."}'):
+        place = f"{path}, line {number}"
+        for name in values:
+            if name not in PROMPT:
+                raise DataError(f"{place}: unknown field {name!r:.80}{_nearest(name)}")
+        given = values.get("prompt_id")
+        if isinstance(given, str) and first_with.setdefault(given, number) != number:
+            raise DataError(f"{place}: prompt_id {given[:80]} stands in line {first_with[given]} too. Delete one")
+        yield place, values
 
 
 def _nearest(name: str) -> str:

@@ -83,6 +83,14 @@ def _teacher() -> dict[str, Any]:
             **{"answer_twice": 0.33, "hope_this_helps": 0.0, "another_answer_appended": 0.05, "prompt_echoed": 0.07},
             **{"first_sentence_only": 0.46, "praise_of_itself": 0.0},
         },
+        **{"prompts": 56, "layer": 20, "depth": 0.667, "regularisation": 0.001},
+        "learning_curve": [
+            {"pairs": 50, "accuracy": 0.893, "low": 0.804, "high": 0.964},
+            {"pairs": 100, "accuracy": 0.946, "low": 0.875, "high": 1.0},
+            {"pairs": 200, "accuracy": 0.964, "low": 0.911, "high": 1.0},
+            {"pairs": 224, "accuracy": 0.964, "low": 0.911, "high": 1.0},
+        ],
+        "last_doubling": {"pairs_before": 100, "pairs": 224, "gain": 0.018, "low": -0.018, "high": 0.071},
     }
 
 

@@ -220,6 +220,11 @@ def test_the_tables_hold_the_exact_numbers(browser: Any, pages: dict[str, Path])
     )
     assert "first sentence only | 46 % |" in [row.strip() for row in rows(browser, "#teacher")]
     assert "judges form, not truth" in texts(browser, "#teacher")[0].replace("\n", " ")
+    assert [row.strip() for row in rows(browser, "#teacher")][-2:] == [
+        "200 | 96 % 91 to 100 |",
+        "224 | 96 % 91 to 100 |",
+    ]
+    assert "From 100 to 224 pairs, the teacher gained 2 points of accuracy" in " ".join(texts(browser, "#teacher p"))
 
 
 SHOWN = ".iteration:not([hidden]) .sample:not([hidden])"

@@ -86,3 +86,54 @@ def test_a_judge_that_the_run_trained_is_not_called_the_ranker() -> None:
     page = " ".join(render(report_data.demo(iterations=1, ranker="likelihood")).split())
     assert "The training data was ranked by likelihood. As a judge, this run also trained specialist" in page
     assert "judged by specialist, which did not rank the training data" in page
+
+
+def said_of(last: tuple[float, float, float], gain: tuple[float, float, float] | None, held_out: int = 56) -> str:
+    """The sentence about a learning curve, given accuracy and gain with their intervals."""
+    row = {"pairs": 200, "accuracy": last[0], "low": last[1], "high": last[2]}
+    doubling = gain and {"pairs_before": 100, "pairs": 200, "gain": gain[0], "low": gain[1], "high": gain[2]}
+    teacher = {"learning_curve": [row], "last_doubling": doubling, "held_out_pairs": held_out}
+    return (sentences.learning(teacher) or "").replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_the_learning_curve_is_read_by_its_intervals() -> None:
+    good = (0.9, 0.8, 0.95)
+    assert said_of(good, (0.06, 0.02, 0.1)).endswith(
+        "gained 6 points of accuracy (95 % interval 2 to 10): more pairs may well add more."
+    )
+    assert "gained 1 point of accuracy" in said_of(good, (0.01, -0.02, 0.02))
+    assert said_of(good, (0.01, -0.02, 0.02)).endswith("more pairs like these would add little.")
+    assert said_of(good, (0.01, -0.02, 0.03)).endswith("includes zero: that more pairs would help was not shown.")
+    assert said_of(good, (-0.05, -0.08, -0.02)).startswith("From 100 to 200 pairs, the teacher lost 5 points")
+    assert said_of(good, None) == "The teacher was fitted to 200 pairs: too few to say whether more would help."
+    assert said_of(good, (0.06, 0.02, 0.1), held_out=20).endswith("So few held-out pairs say little.")
+
+
+def test_a_teacher_that_learnt_nothing_is_not_said_to_gain() -> None:
+    said = said_of((0.56, 0.43, 0.69), (0.1, 0.02, 0.18))
+    assert said == (
+        "On 56 held-out pairs its accuracy is 56 % (95 % interval 43 to 69 %), and chance is 50 %: it was not shown to "
+        "have learnt anything."
+    )
+    assert "worse than chance" in said_of((0.3, 0.2, 0.4), None)
+    assert "not shown" in said_of((0.6, 0.5, 0.7), None)
+
+
+def test_the_page_says_what_the_teacher_was_trained_on() -> None:
+    whole = report_data.demo()
+    own = {"preferences": {"rows": 210, "duplicates": 10, "contradictions": 0}}
+
+    def page(changes: dict[str, object]) -> str:
+        teacher = dict(whole.teacher or {}) | changes
+        return " ".join(render(dataclasses.replace(whole, teacher=teacher)).replace("\N{NO-BREAK SPACE}", " ").split())
+
+    assert "was trained by this run on answers of the base model. It judges" in page({})
+    assert "run on answers of the base model and 200 preferences of the user. It" in page(own)
+    assert "was trained by this run on 200 preferences of the user. It" in page(own | {"prompts": 0})
+
+
+def test_a_teacher_without_a_learning_curve_has_a_page() -> None:
+    whole = report_data.demo()
+    known = ("pairs", "held_out_pairs", "held_out_accuracy", "by_kind", "length_correlation", "hacks")
+    page = render(dataclasses.replace(whole, teacher={key: (whole.teacher or {})[key] for key in known}))
+    assert "Accuracy, by what is wrong" in page and "by pairs learnt from" not in page

@@ -10,9 +10,9 @@ import pytest
 from pairloop import models
 from pairloop.errors import TrainingError
 from pairloop.params import Teach
-from pairloop.rankers import comparisons, specialist, teach
+from pairloop.rankers import comparisons, fitting, specialist, teach
 from pairloop.rankers.comparisons import HIGH, LOW, USUAL, Comparison, compare, hack, held_out_prompts
-from pairloop.rankers.hidden import HiddenStates
+from pairloop.rankers.hidden import HiddenStates, Layers
 from pairloop.rankers.spoilers import HACKS, SPOILERS, spoil
 from pairloop.samplers import Response
 
@@ -126,7 +126,7 @@ def test_comparisons_are_fitted_unless_their_prompt_is_held_out():
     assert [c.kind for c in made if c.prompt == ROWS[0]["prompt"]] == kinds
     assert [c.kind for c in made if not c.fitted] == [*kinds[:2], "low_over_usual", *kinds[2:]]
     assert [c.better[:4] for c in made[:2]] == ["Good", "Fair"] and all(c.worse[:4] == "Wild" for c in made[:2])
-    hacked = hack(ROWS, ANSWERS, held_out)
+    hacked = hack([(row["prompt"], text) for row, text in zip(ROWS, ANSWERS[LOW], strict=True)], held_out)
     assert [c.kind for c in hacked] == list(HACKS)
     assert not any(c.fitted for c in hacked) and {c.prompt for c in hacked} == held_out
 
@@ -157,7 +157,7 @@ def separable(count, size, seed):
 
 def test_the_fit_separates_answers_that_it_has_not_seen():
     made, features = separable(400, 16, 0)
-    weight, mean, scale = teach.fit([c for c in made if c.fitted], features, 1e-3)
+    weight, mean, scale = fitting.fit([c for c in made if c.fitted], features, 1e-3)
     head = specialist.Head(weight, mean, scale, 1, 0.5, {})
     scores = {key: float(head.scores(feature)) for key, feature in features.items()}
     assert teach.measure(made, scores)["held_out_accuracy"]["spoiled"] > 0.85
@@ -166,7 +166,7 @@ def test_the_fit_separates_answers_that_it_has_not_seen():
 
 def test_the_fit_is_the_minimum_of_the_bradley_terry_loss():
     made, features = separable(60, 5, 1)
-    weight, _, scale = teach.fit(made, features, 0.1)
+    weight, _, scale = fitting.fit(made, features, 0.1)
     difference = np.array([(features[c.prompt, "good"] - features[c.prompt, "bad"]) / scale for c in made])
     gradient = weight - 0.1 * 2 * (difference * (1 / (1 + np.exp(difference @ weight)))[:, None]).sum(0)
     assert abs(gradient).max() < 1e-3
@@ -175,10 +175,10 @@ def test_the_fit_is_the_minimum_of_the_bradley_terry_loss():
 def test_a_constant_feature_does_no_harm_and_no_comparison_is_an_error():
     made, features = separable(20, 3, 2)
     features = {key: np.append(value, 5.0) for key, value in features.items()}
-    weight, _, scale = teach.fit(made, features, 1.0)
+    weight, _, scale = fitting.fit(made, features, 1.0)
     assert scale[-1] == 1.0 and weight[-1] == 0.0 and np.isfinite(weight).all()
     with pytest.raises(TrainingError, match=r"teach\.prompts"):
-        teach.fit([], features, 1.0)
+        fitting.fit([], features, 1.0)
 
 
 def test_measure_counts_ties_as_half_and_hacks_that_win():
@@ -221,8 +221,9 @@ class Babbler:
 
 
 def taught(tiny, preferences=(), seed=0, rows=ROWS):
-    hidden = HiddenStates(*tiny, 0.667, 512)
-    return teach.teach(rows, Babbler, hidden, {"model.json": "abc"}, Teach(spoilers=3), seed, preferences)
+    params = Teach(spoilers=3, depth=(0.667,), regularisation=(1e-3,))
+    layers = Layers(*tiny, params.depth, 512)
+    return teach.teach(rows, Babbler, layers, {"model.json": "abc"}, params, seed, preferences)
 
 
 def test_the_same_seed_gives_the_same_bytes_twice(tiny, tmp_path):
@@ -270,6 +271,36 @@ def test_a_base_that_falls_apart_at_high_temperature_teaches_to_tell_its_answers
     assert measured["held_out_accuracy"]["usual_over_high"] > 0.8
     assert measured["low_over_usual"] > 0.8
     assert measured["unusable"] == 0 and -1 <= measured["length_correlation"] <= 1
+
+
+def test_the_chosen_layer_and_penalty_are_reported_and_kept(tiny, tmp_path):
+    params = Teach(spoilers=3, depth=(1.0, 0.5), regularisation=(1e-4, 1e-2))
+    head, measured = teach.teach(ROWS, Babbler, Layers(*tiny, params.depth, 512), {}, params, 0)
+    assert [(c["layer"], c["depth"], c["regularisation"]) for c in measured["candidates"]] == [
+        (layer, depth, penalty) for layer, depth in ((2, 1.0), (1, 0.5)) for penalty in (1e-4, 1e-2)
+    ]
+    assert (head.layer, head.depth) == (measured["layer"], measured["depth"])
+    top = max(c["accuracy"] for c in measured["candidates"])
+    assert top == next(
+        c["accuracy"]
+        for c in measured["candidates"]
+        if (c["layer"], c["regularisation"]) == (measured["layer"], measured["regularisation"])
+    )
+    assert measured["learning_curve"][-1]["accuracy"] == measured["held_out_accuracy"]["total"]
+
+
+def test_preferences_alone_need_no_sampler(tiny):
+    own = [(f"Say {i}", f"zzzz {i}. zzzz", f"qqqq {i}") for i in range(40)]
+    params = Teach(depth=(0.5,), regularisation=(1e-2,))
+    layers = Layers(*tiny, params.depth, 512)
+    _, measured = teach.teach([], Babbler, layers, {}, params, 0, own)
+    assert (measured["prompts"], measured["pairs"], measured["held_out_pairs"]) == (0, 32, 8)
+    assert measured["held_out_accuracy"] == {"total": 1.0} | dict.fromkeys(comparisons.LEARNT) | {"preference": 1.0}
+    assert set(measured["hacks"]) == set(HACKS) and None not in measured["hacks"].values()
+    assert measured["low_over_usual"] is None and measured["length_correlation"] > 0.9
+    for few in ([], own[:1], [own[0], (own[0][0], "a", "b")]):
+        with pytest.raises(TrainingError, match=f"preferences have {min(1, len(few))} different prompts"):
+            teach.teach([], Babbler, layers, {}, params, 0, few)
 
 
 def test_the_users_preferences_are_learnt_and_held_out(tiny):

@@ -18,6 +18,9 @@ Answers = Mapping[float, Sequence[str]]
 Preference = tuple[str, str, str]
 """A prompt, the response that the user prefers, and the one that is rejected."""
 
+LEARNT = ("low_over_high", "usual_over_high", "spoiled", "preference")
+"""Kinds of comparison that are fitted and, on held-out prompts, tested."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -89,16 +92,18 @@ def compare(prompts: Sequence[Row], answers: Answers, held_out: Set[str], spoile
     return made
 
 
-def hack(prompts: Sequence[Row], answers: Answers, held_out: Set[str]) -> list[Comparison]:
-    """Each held-out answer at LOW over what each of HACKS makes of it. Never fitted."""
+def hack(good: Sequence[tuple[str, str]], held_out: Set[str]) -> list[Comparison]:
+    """Each held-out good answer over what each of HACKS makes of it. Never fitted.
+
+    Args:
+        good: different prompts, each with a good answer that says something; at least two.
+        held_out: prompts whose answers are used; the others lend theirs to the hacks.
+    """
     made: list[Comparison] = []
-    for i, row in enumerate(prompts):
-        low = answers[LOW][i].strip()
-        if row["prompt"] in held_out and low:
-            other = _others(answers[LOW], i)[0].strip()
-            made += [
-                Comparison(row["prompt"], low, f(row["prompt"], low, other), name, False) for name, f in HACKS.items()
-            ]
+    for i, (prompt, answer) in enumerate(good):
+        if prompt in held_out:
+            own, other = answer.strip(), good[(i + 1) % len(good)][1].strip()
+            made += [Comparison(prompt, own, f(prompt, own, other), name, False) for name, f in HACKS.items()]
     return made
 
 

@@ -1,6 +1,8 @@
 """The default ranker: a linear head on the frozen base model's view of an answer. `teach` makes the head.
 
-It judges form (fluent, on topic, finished, not looping), not truth.
+It judges form (fluent, on topic, finished, not looping), not truth and not safety. Refusals are not judged specially:
+it is fitted to answers over made-up refusals as over any other spoiled answer, so that it prefers an answer to a
+refusal even where refusing is right, unless the user's own preferences say otherwise.
 """
 
 from collections.abc import Mapping, Sequence

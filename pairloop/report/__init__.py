@@ -8,7 +8,10 @@ pool
     `with_constraints` (prompts), `by_source` {source: prompts}.
 teacher (None where the run trained none, be it to rank or to judge)
     `pairs`, `held_out_pairs`, `held_out_accuracy` (share), `by_kind` {kind of spoiled answer: accuracy},
-    `length_correlation` (-1 to 1 or None), `hacks` {hack: share of good answers that their hacked version beats}.
+    `length_correlation` (-1 to 1 or None), `hacks` {hack: share of good answers that their hacked version beats}, and,
+    where known, `prompts` (whose constructed pairs were learnt from), `preferences` {`rows`, `duplicates`}, `layer`,
+    `regularisation`, `learning_curve` (rows of `pairs`, `accuracy`, `low`, `high`) and `last_doubling` None or
+    {`pairs_before`, `pairs`, `gain`, `low`, `high`}.
 iterations, one `Iteration` each, from 1 on
     generate: `rows_in`, `rows_out`, `dropped`, `responses`, `tokens`, `mean_tokens`, `truncated_share`.
     rank: `rows_in`, `rows_out`, `dropped`, `responses`, `ties`, `length_correlation`, `constraint_share`, `ranker`,

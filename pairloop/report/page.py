@@ -165,10 +165,15 @@ def _teacher(teacher: Metrics | None) -> dict[str, Any] | None:
         ("Trained on", formats.plural(teacher["pairs"], "pair")),
         ("Tested on", formats.plural(teacher["held_out_pairs"], "held-out pair")),
         ("Accuracy there", formats.percent(teacher["held_out_accuracy"])),
-        ("Score with length", formats.number(teacher["length_correlation"], 2)),
     ]
+    if "layer" in teacher:
+        facts.append(("Chosen", f"layer {teacher['layer']}, penalty C\N{NO-BREAK SPACE}{teacher['regularisation']:g}"))
+    facts.append(("Score with length", formats.number(teacher["length_correlation"], 2)))
     return {
+        "learnt_from": sentences.learnt_from(teacher),
         "facts": facts,
         "hacks": tables.hacks(teacher) if teacher["hacks"] else None,
         "kinds": tables.kinds(teacher) if teacher["by_kind"] else None,
+        "learning": sentences.learning(teacher),
+        "curve": tables.learning(teacher) if teacher.get("learning_curve") else None,
     }

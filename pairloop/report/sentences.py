@@ -130,6 +130,62 @@ def length(models: Sequence[Metrics]) -> str:
     return f"{words} With length controlled for, {judge}’s win rate is {percent(controlled)}."
 
 
+ADDS_LITTLE = 0.02
+"""A gain in accuracy that nobody would label twice as many pairs for."""
+
+
+def learnt_from(teacher: Metrics) -> str:
+    """What the teacher was trained on, to follow “trained on”."""
+    answers = ["answers of the base model"] if teacher.get("prompts", 1) else []
+    counts = teacher.get("preferences")
+    own = [plural(counts["rows"] - counts["duplicates"], "preference") + " of the user"] if counts else []
+    return " and ".join(answers + own)
+
+
+def learning(teacher: Metrics) -> str | None:
+    """What the learning curve says about labelling more pairs; None where there is none."""
+    curve, doubling, count = teacher.get("learning_curve"), teacher.get("last_doubling"), teacher["held_out_pairs"]
+    if not curve:
+        return None
+    last = curve[-1]
+    few = " So few held-out pairs say little." if count < 30 else ""
+    if last["low"] <= 0.5:
+        known = "it was not shown to have learnt anything" if last["high"] >= 0.5 else "it is worse than chance"
+        rate = f"{percent(last['accuracy'], _rate_digits(last))} ({_interval_of(last)})"
+        return f"On {plural(count, 'held-out pair')} its accuracy is {rate}, and chance is 50{SPACE}%: {known}.{few}"
+    if not doubling:
+        return (
+            f"The teacher was fitted to {plural(last['pairs'], 'pair')}: too few to say whether more would help.{few}"
+        )
+    return f"{_doubled(doubling)}{few}"
+
+
+def _rate_digits(row: Metrics) -> int:
+    return digits_beside(0.5, row["accuracy"], row["low"], row["high"])
+
+
+def _interval_of(row: Metrics) -> str:
+    digits = _rate_digits(row)
+    return f"95{SPACE}% interval {number(100 * row['low'], digits)}{SPACE}to{SPACE}{percent(row['high'], digits)}"
+
+
+def _doubled(doubling: Metrics) -> str:
+    gain, low, high = (doubling[key] for key in ("gain", "low", "high"))
+    digits = digits_beside(0, gain, low, high)
+    points = number(100 * abs(gain), digits)
+    points += " point of accuracy" if points == "1" else " points of accuracy"
+    interval = f"(95{SPACE}% interval {number(100 * low, digits)}{SPACE}to{SPACE}{number(100 * high, digits)})"
+    step = f"From {number(doubling['pairs_before'])} to {plural(doubling['pairs'], 'pair')}, the teacher"
+    if low > 0:
+        return f"{step} gained {points} {interval}: more pairs may well add more."
+    if high < 0:
+        return f"{step} lost {points} {interval}: more pairs like these are no help."
+    change = "gained" if gain >= 0 else "lost"
+    if high <= ADDS_LITTLE:
+        return f"{step} {change} {points} {interval}: more pairs like these would add little."
+    return f"{step} {change} {points} {interval}, which includes zero: that more pairs would help was not shown."
+
+
 def pairs(iterations: Sequence[Iteration]) -> str:
     """How many prompts became preference pairs."""
     prompts = sum(i.pair["rows_in"] for i in iterations)

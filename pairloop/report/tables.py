@@ -235,6 +235,19 @@ def kinds(teacher: Metrics) -> Table:
     )
 
 
+def learning(teacher: Metrics) -> Table:
+    """Accuracy by the number of pairs that were learnt from."""
+    lines = [
+        Row(
+            number(row["pairs"]),
+            [Cell(percent(row["accuracy"]), _interval(row["low"], row["high"])), Cell("", bar=row["accuracy"])],
+        )
+        for row in teacher["learning_curve"]
+    ]
+    caption = "Accuracy by pairs learnt from, with 95\N{NO-BREAK SPACE}% interval"
+    return Table(caption, ["Accuracy", ""], [Group("", lines)], "Pairs")
+
+
 def sources(pool: Metrics) -> str:
     """Where the pool's prompts came from, in one line."""
     return ", ".join(f"{plain(str(source))} {number(count)}" for source, count in pool["by_source"].items())
