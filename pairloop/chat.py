@@ -14,6 +14,9 @@ from pairloop.errors import ModelError
 _SENTINEL = "\ue000pairloop\ue001"
 """Private-use characters: marks where the prompt goes in a rendered template."""
 
+_REPLY = "\ue000pairloop-reply\ue001"
+"""Likewise for an answer."""
+
 _TEMPLATE_WORDS = ("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "<s>", "</s>")
 """Markers of templates that are plain text to the tokenizer, as in Mistral-7B-Instruct-v0.2."""
 
@@ -47,6 +50,36 @@ def encode_response(tokenizer: Any, response: str, end: bool = True) -> list[int
     for piece in _pieces(tokenizer, "", response, ""):
         ids += _ids(tokenizer, piece)
     return [*ids, tokenizer.eos_token_id] if end else ids
+
+
+def encode_exchange(tokenizer: Any, prompt: str, response: str) -> list[int]:
+    """Token ids of a user turn and the answer to it in the model's chat format, ended as the template ends it.
+
+    Raises:
+        ModelError: the tokenizer has no chat template, or one that leaves out or moves a turn's text.
+    """
+    rendered = _render_exchange(tokenizer, _SENTINEL, _REPLY)
+    before, _, rest = rendered.partition(_SENTINEL)
+    between, found, after = rest.partition(_REPLY)
+    if not found:
+        raise ModelError(
+            f"{tokenizer.name_or_path}: the chat template leaves out the user's text or the answer, so answers cannot "
+            "be put to the model"
+        )
+    spaced = _render_exchange(tokenizer, f" {_SENTINEL} ", f" {_REPLY} ")
+    prompt = prompt if f" {_SENTINEL} " in spaced else prompt.strip()
+    response = response if f" {_REPLY} " in spaced else response.strip()
+    *first, last = _pieces(tokenizer, before, prompt, between)
+    pieces = [*first, *_pieces(tokenizer, last, response, after)]
+    return [token for piece in pieces for token in _ids(tokenizer, piece)]
+
+
+def _render_exchange(tokenizer: Any, prompt: str, response: str) -> str:
+    if not tokenizer.chat_template:
+        raise ModelError(f"{tokenizer.name_or_path}: the tokenizer has no chat template, so it cannot read an exchange")
+    turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
+    rendered: str = tokenizer.apply_chat_template(turns, tokenize=False)
+    return rendered
 
 
 def decode(tokenizer: Any, ids: list[int]) -> str:

@@ -6,115 +6,34 @@ import random
 from pathlib import Path
 
 import pytest
+from pairrm_data import (
+    HOSTILE,
+    PREFIXES,
+    WORDS,
+    asked_of_the_package,
+    cases,
+    copy_of,
+    largest_difference,
+    ranks,
+    shimmed_package,
+    write_checkpoints,
+)
 
 from pairloop import fetch, models, scoring
 from pairloop.errors import ModelError, RankingError
 from pairloop.params import Rankers
+from pairloop.rankers import deberta
 from pairloop.rankers.pairrm import PairRM
-
-PREFIXES = ["<|source|>", "<|candidate1|>", "<|candidate2|>", "<|candidate|>"]
-WORDS = [a + b for a in ("mo", "ka", "ti", "re", "su", "lo", "pa", "ni") for b in ("la", "no", "ri", "ke", "du", "si")]
-LIMITS = 40, 14
-"""Source and candidate limits of the small checkpoint, so that short texts are cut too."""
-
-
-def write_tokenizer(folder: Path) -> int:
-    """A unigram tokenizer of DeBERTa-v3's make, at its size: whole words, single letters and the control tokens."""
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
-    from tokenizers.models import Unigram
-    from transformers import PreTrainedTokenizerFast
-
-    letters = "abcdefghijklmnopqrstuvwxyzACELMPSUK<>|[]12."
-    pieces = [("[PAD]", 0.0), ("[CLS]", 0.0), ("[SEP]", 0.0), ("[UNK]", -20.0), ("▁", -6.0)]
-    pieces += [(f"▁{word}", -4.0) for word in WORDS] + [(letter, -9.0) for letter in letters]
-    tokenizer = Tokenizer(Unigram(pieces, unk_id=3))
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.Strip(), normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")]
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
-    tokenizer.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
-    tokenizer.add_special_tokens(["[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]"])
-    tokenizer.add_tokens([AddedToken(prefix, normalized=True, special=False) for prefix in PREFIXES])
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 1), ("[SEP]", 2)]
-    )
-    tokenizer.enable_truncation(7)  # as a published tokenizer.json may ask for, and a loader must not heed
-    names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "cls", "sep", "unk", "mask")}
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=10**9, **names).save_pretrained(folder)
-    return int(tokenizer.get_vocab_size())
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """The same random weights as `hf` (PairRM-hf's layout), `own` (llm-blender/PairRM's, with small limits) and the
-    `body` that llm_blender starts from, whose vocabulary is larger, as deberta-v3-large's is."""
-    import torch
-    from safetensors.torch import save_file
-    from transformers import DebertaV2Config, DebertaV2Model
-
-    root = tmp_path_factory.mktemp("pairrm")
-    found = {name: root / name for name in ("hf", "own", "body")}
-    sizes = [write_tokenizer(folder) for folder in found.values()]
-    shape = {
-        "hidden_size": 128,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 96,
-        "position_buckets": 16,
-        "relative_attention": True,
-        "share_att_key": True,
-        "pos_att_type": ["p2c", "c2p"],
-        "norm_rel_ebd": "layer_norm",
-        "position_biased_input": False,
-        "type_vocab_size": 0,
-        "layer_norm_eps": 1e-7,
-        "initializer_range": 0.15,
-    }
-    torch.manual_seed(0)
-    DebertaV2Model(DebertaV2Config(vocab_size=sizes[0] + 95, **shape)).save_pretrained(found["body"])
-    weights = torch_weights(DebertaV2Model(DebertaV2Config(vocab_size=sizes[0], **shape)))
-    for name in ("hf", "own"):
-        save_file(weights, found[name] / "model.safetensors")
-    ids = {"source_prefix_id": sizes[0] - 4, "cand1_prefix_id": sizes[0] - 3, "cand2_prefix_id": sizes[0] - 2}
-    stated = {"model_type": "deberta-v2", "vocab_size": sizes[0], **shape, "n_tasks": 1, "drop_out": 0.05, **ids}
-    (found["hf"] / "config.json").write_text(json.dumps(stated | {"architectures": ["DebertaV2PairRM"]}))
-    (found["own"] / "config.json").write_text(json.dumps(ranker_config(found["body"])))
-    return found
+    return write_checkpoints(tmp_path_factory.mktemp("pairrm"))
 
 
-def torch_weights(body):
-    import torch
-    from torch import nn
-
-    hidden = body.config.hidden_size
-    head = nn.Sequential(nn.Dropout(), nn.Linear(2 * hidden, hidden), nn.Tanh(), nn.Dropout(), nn.Linear(hidden, 1))
-    nn.init.normal_(head[4].weight, std=0.08)
-    parts = {f"pretrained_model.{name}": value for name, value in body.state_dict().items()}
-    parts |= {f"head_layer.{name}": value for name, value in head.state_dict().items()}
-    return {name: value.detach().to(torch.float32).contiguous().clone() for name, value in parts.items()}
-
-
-def ranker_config(body: Path):
-    """llm-blender/PairRM's config.json, with the small limits."""
-    return {
-        "ranker_type": "pairranker",
-        "model_type": "deberta",
-        "model_name": str(body),
-        "cache_dir": None,
-        "load_checkpoint": None,
-        "source_maxlength": LIMITS[0],
-        "candidate_maxlength": LIMITS[1],
-        "n_tasks": 1,
-        "num_pos": 5,
-        "num_neg": 5,
-        "sub_sampling_mode": "all_pair",
-        "sub_sampling_ratio": 0.4,
-        "loss_type": "instructgpt",
-        "reduce_type": "linear",
-        "inference_mode": "bubble",
-        "drop_out": 0.05,
-        "fp16": True,
-    }
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    return shimmed_package(tmp_path, monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -122,61 +41,57 @@ def small(folders):
     return PairRM(folders["own"], "float32", 2048)
 
 
-def texts_of(draw: random.Random, longest: int) -> str:
-    """A text with what a tokenizer may stumble over."""
-    words = [draw.choice(WORDS) for _ in range(draw.randint(0, longest))]
-    odd = ["[SEP]", "x[SEP]y", "\n", "  ", " \t", "ﬁ", "ＭＯＬＡ", "日本", "naïve", "<|", "CLS", "[UNK]"]
-    for _ in range(draw.randint(0, 3)):
-        words.insert(draw.randint(0, len(words)), draw.choice(odd))
-    return draw.choice(["", "", "", " ", "\n"]) + " ".join(words)
-
-
-def cases(seed: int, prompts: int, count: int):
-    """Prompts and `count` candidates each, with empty, repeated and over-long ones."""
-    draw = random.Random(seed)
-    found = []
-    for _ in range(prompts):
-        own = [texts_of(draw, 40) for _ in range(count)]
-        if draw.random() < 0.3:
-            own[0] = own[-1]
-        if draw.random() < 0.3:
-            own[1] = ""
-        found.append(own)
-    return [texts_of(draw, draw.choice([4, 30, 60])) for _ in range(prompts)], found
-
-
-def largest_difference(found, expected):
-    pairs = zip(found, expected, strict=True)
-    return max(abs(a - b) for own, other in pairs for a, b in zip(own, other, strict=True))
-
-
-def ranks(scores):
-    return [[sorted(own, reverse=True).index(score) for score in own] for own in scores]
-
-
-@pytest.fixture
-def blender(folders, tmp_path, monkeypatch):
-    """llm_blender's own ranker, made to run beside transformers 5, where two names that it uses are gone."""
-    from transformers import PreTrainedTokenizerBase
-    from transformers.utils import hub
-
-    monkeypatch.setattr(hub, "TRANSFORMERS_CACHE", str(tmp_path), raising=False)
-    monkeypatch.setattr(PreTrainedTokenizerBase, "batch_encode_plus", PreTrainedTokenizerBase.__call__, raising=False)
-    package = pytest.importorskip("llm_blender", reason="the optional extra llm-blender is not installed")
-    ranker = package.Blender()
-    ranker.loadranker(str(folders["own"]), device="cpu")
-    return ranker
+def assert_same(found, expected):
+    assert largest_difference(found, expected) <= 1e-6
+    assert ranks(found) == ranks(expected)
+    assert max(abs(score) for own in expected for score in own) > 0.1  # else 1e-6 would say little
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning:dataclasses_json")
-def test_scores_are_those_of_llm_blender_with_batch_size_1(blender, small):
-    for seed, prompts, count in ((1, 70, 3), (2, 30, 4), (3, 8, 5)):
-        asked = cases(seed, prompts, count)
-        expected = blender.rank(*asked, return_scores=True, batch_size=1, disable_tqdm=True).tolist()
-        found = small.score(*asked)
-        assert largest_difference(found, expected) <= 1e-6
-        assert ranks(found) == ranks(expected)
-        assert max(abs(score) for own in expected for score in own) > 0.1  # else 1e-6 would say little
+@pytest.mark.parametrize(("seed", "prompts", "count"), [(1, 70, 3), (2, 30, 4), (3, 8, 5)])
+def test_scores_are_those_of_llm_blender_with_batch_size_1(package, folders, small, seed, prompts, count):
+    asked = cases(seed, prompts, count)
+    assert_same(small.score(*asked), asked_of_the_package(package, folders["own"], *asked))
+
+
+def with_published_limits(folders, target: Path) -> Path:
+    """llm-blender/PairRM's layout with its own limits, which PairRM-hf has too."""
+    stated = json.loads((folders["own"] / "config.json").read_text())
+    for name in ("model.safetensors", "tokenizer.json"):
+        (target / name).symlink_to(folders["own"] / name)
+    (target / "config.json").write_text(json.dumps(stated | {"source_maxlength": 1224, "candidate_maxlength": 412}))
+    return target
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning:dataclasses_json")
+def test_scores_of_the_other_layout_are_those_of_llm_blender_too(package, folders, tmp_path):
+    prompts, candidates = cases(10, 100, 3)
+    long, longer = " ".join(WORDS * 22), " ".join(WORDS * 30)  # 1,056 and 1,440 tokens, of at most 1,004 and 1,224
+    ranker, other = PairRM(folders["hf"], "float32", 4096), with_published_limits(folders, tmp_path)
+    for asked in ((prompts, candidates), (["mola", longer], [[long, "[SEP]"], [longer, ""]])):
+        assert_same(ranker.score(*asked), asked_of_the_package(package, other, *asked))
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning:dataclasses_json")
+@pytest.mark.filterwarnings("ignore:.*max_length.*")
+def test_logits_are_those_of_the_class_that_llm_blender_loads_pairrm_hf_with(package, folders):
+    import torch
+    from llm_blender.blender.blender_utils import tokenize_pair
+    from llm_blender.pair_ranker.pairrm import DebertaV2PairRM
+    from safetensors.torch import load_file
+    from transformers import DebertaV2Config, PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folders["hf"])
+    stated = json.loads((folders["hf"] / "config.json").read_text())
+    missing = {"sep_token_id": 2, "cand_prefix_id": stated["source_prefix_id"] + 3}  # transformers 5 asks for them
+    model = DebertaV2PairRM(DebertaV2Config(**stated | missing)).eval()
+    model.load_state_dict(load_file(folders["hf"] / "model.safetensors"))
+    prompts, candidates = ["mola", "kano tiri", ""], [["tiri", "sudu"], ["", "mola mola"], ["reno", "lono lono pari"]]
+    encoded = tokenize_pair(tokenizer, prompts, *(list(side) for side in zip(*candidates, strict=True)))
+    with torch.no_grad():
+        expected = model(encoded["input_ids"], encoded["attention_mask"], return_dict=True).logits.tolist()
+    found = [matrix[0][1] for matrix in PairRM(folders["hf"], "float32", 4096).comparisons(prompts, candidates)]
+    assert found == pytest.approx(expected, abs=1e-6)
 
 
 def plain_scores(folder: Path, prompts, candidates, limits):
@@ -223,10 +138,7 @@ def test_scores_of_the_other_layout_follow_the_definition(folders):
 
 
 def test_both_layouts_are_the_same_ranker(folders, tmp_path):
-    stated = json.loads((folders["own"] / "config.json").read_text())
-    for name in ("model.safetensors", "tokenizer.json"):
-        (tmp_path / name).symlink_to(folders["own"] / name)
-    (tmp_path / "config.json").write_text(json.dumps(stated | {"source_maxlength": 1224, "candidate_maxlength": 412}))
+    with_published_limits(folders, tmp_path)
     asked = cases(5, 4, 3)
     assert PairRM(tmp_path, "float32", 4096).score(*asked) == PairRM(folders["hf"], "float32", 4096).score(*asked)
 
@@ -268,23 +180,10 @@ def test_a_comparison_asks_both_orders_which_do_not_agree(small):
     assert small.score(["mola kano"], [["tiri", "sudu sudu"]])[0][0] == pytest.approx((matrix[0][1] - matrix[1][0]) / 2)
 
 
-HOSTILE = [
-    "[CLS]", "[PAD]", "[MASK]", "[SEP]", *PREFIXES, "[CLS][CLS]", "[[MASK]MASK]", "<|candidate<|candidate1|>|>",
-    "＜|source|＞", "［ＣＬＳ］", "＜|candidate2|＞", "mola[PAD]",
-]  # fmt: skip
-
-
 @pytest.mark.parametrize("text", HOSTILE)
 def test_control_tokens_spelled_out_in_a_text_stay_text(small, text):
-    seen = []
-    hook = small._checkpoint.body.register_forward_pre_hook(
-        lambda _module, _inputs, named: seen.extend(named["input_ids"][named["attention_mask"].bool()].tolist()),
-        with_kwargs=True,
-    )
-    try:
-        small.score([f"mola {text} kano"], [[f"{text}tiri", f"sudu {text}"]])
-    finally:
-        hook.remove()
+    pairs = small._pairs(f"mola {text} kano", [f"{text}tiri", f"sudu {text}"])
+    seen = [token for pair in pairs for token in pair.ids]
     counts = {token: seen.count(small._tokenizer.token_to_id(token)) for token in ["[PAD]", "[MASK]", "[CLS]", "[SEP]"]}
     assert counts == {"[PAD]": 0, "[MASK]": 0, "[CLS]": 6, "[SEP]": 6}  # three parts in each of two comparisons
     assert [seen.count(small._tokenizer.token_to_id(prefix)) for prefix in PREFIXES] == [2, 2, 2, 0]
@@ -307,17 +206,28 @@ def test_lower_precision_stays_close_and_does_not_tie(folders, small):
     assert [len(set(own)) for own in rough] == [len(set(own)) for own in exact]
 
 
-def copy_of(folder: Path, target: Path) -> Path:
-    for path in folder.iterdir():
-        (target / path.name).write_bytes(path.read_bytes())
-    return target
-
-
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
 def test_a_missing_file_is_named(folders, tmp_path, name):
     (copy_of(folders["hf"], tmp_path) / name).unlink()
     with pytest.raises(ModelError, match=f"has no {name}"):
         PairRM(tmp_path, "float32", 2048)
+
+
+def test_a_damaged_file_is_a_plain_error(folders, tmp_path):
+    target = copy_of(folders["hf"], tmp_path)
+    for name in ("model.safetensors", "tokenizer.json", "config.json"):
+        kept = (target / name).read_bytes()
+        (target / name).write_bytes(kept[: len(kept) // 2])
+        with pytest.raises(ModelError, match=f"{name} .*cannot be read"):
+            PairRM(target, "float32", 2048)
+        (target / name).write_bytes(kept)
+
+
+def test_equal_responses_score_0_and_a_prompt_with_none_is_refused_wherever_it_stands(small):
+    assert small.score(["mola", "kano"], [["", ""], ["tiri"] * 5]) == [[0.0] * 2, [0.0] * 5]
+    assert small.score([], []) == []
+    with pytest.raises(RankingError, match="'kano' has 0 responses"):
+        small.score(["mola", "kano", "tiri"], [["a", "b"], [], ["c", "d"]])
 
 
 def test_another_architecture_is_refused():
@@ -391,11 +301,50 @@ def test_a_reference_that_leads_nowhere_names_its_parameter():
         _ = ranking(Path("no/such/folder")).fingerprint
 
 
-@pytest.mark.skipif("PAIRLOOP_PAIRRM" not in os.environ, reason="PAIRLOOP_PAIRRM names no folder with PairRM's weights")
+def test_the_cpu_s_own_reading_of_deberta_is_transformers_one(small):
+    import torch
+
+    body, draw = small._checkpoint.body, random.Random(11)
+    texts = [[draw.randint(5, 90) for _ in range(length)] for length in (3, 40, 4, 700, 41, 40)]
+    positions = [[0, len(text) - 1, 1] for text in texts]
+    assert deberta.applies(body)
+    with torch.inference_mode():
+        found = deberta.states(body, texts, positions)
+        for text, own, states in zip(texts, positions, found, strict=True):
+            torch.testing.assert_close(states, body(torch.tensor([text])).last_hidden_state[0, own], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "change", [{"share_att_key": False}, {"pos_att_type": ["c2p"]}, {"num_hidden_layers": 1}, {"type_vocab_size": 2}]
+)
+def test_another_deberta_is_read_by_transformers(folders, change):
+    from transformers import DebertaV2Config, DebertaV2Model
+
+    stated = json.loads((folders["hf"] / "config.json").read_text())
+    assert not deberta.applies(DebertaV2Model(DebertaV2Config(**stated | change)))
+
+
+def real_weights() -> Path | None:
+    """PairRM itself, where this machine has it: $PAIRLOOP_PAIRRM, or a copy that was fetched from the hub."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    if "PAIRLOOP_PAIRRM" in os.environ:
+        return Path(os.environ["PAIRLOOP_PAIRRM"])
+    try:
+        folder = Path(snapshot_download("llm-blender/PairRM-hf", local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+    return folder if (folder / "model.safetensors").is_file() else None
+
+
 def test_the_published_logits_come_out():
     """The example of PairRM-hf's model card, in float32 and one order."""
+    folder = real_weights()
+    if folder is None:
+        pytest.skip("this machine has no PairRM: neither PAIRLOOP_PAIRRM nor the hub's cache names its folder")
     prompts, left = ["hello!", "I love you!"], ["hi!", "I hate you!"]
     right = ["f**k off!", "I love you, too!"]
-    ranker = PairRM(Path(os.environ["PAIRLOOP_PAIRRM"]), "float32", 4096)
+    ranker = PairRM(folder, "float32", 4096)
     found = ranker.comparisons(prompts, [list(own) for own in zip(left, right, strict=True)])
     assert [matrix[0][1] for matrix in found] == pytest.approx([1.9003021717071533, -1.2547134160995483], abs=1e-4)

@@ -10,7 +10,7 @@ import torch
 from pairloop import chat, models
 from pairloop.errors import DataError, ModelError, RankingError
 from pairloop.rankers import score_unique, specialist
-from pairloop.rankers.hidden import HiddenStates
+from pairloop.rankers.hidden import HiddenStates, Layers
 from pairloop.rankers.likelihood import Likelihood
 from pairloop.rankers.prefix import batches
 from pairloop.rankers.specialist import Head, Specialist
@@ -68,6 +68,32 @@ def test_layers_above_the_one_that_is_read_are_not_computed_and_no_hook_stays(ti
 @pytest.mark.parametrize(("depth", "layer"), [(0.01, 1), (0.667, 1), (0.8, 2), (1.0, 2)])
 def test_depth_names_the_nearest_layer_and_never_none(tiny, depth, layer):
     assert HiddenStates(*tiny, depth, 512).layer == layer
+
+
+def test_several_layers_are_read_in_one_pass_and_each_is_as_if_alone(tiny):
+    model, _ = tiny
+    passes, before = [], [len(layer._forward_hooks) for layer in model.model.layers]
+    watch = model.model.layers[0].register_forward_hook(lambda *_: passes.append(1))
+    both = Layers(*tiny, (1.0, 0.5), 512).means(PROMPTS, ANSWERS)
+    several = len(passes)
+    alone = [HiddenStates(*tiny, depth, 512).means(PROMPTS, ANSWERS) for depth in (1.0, 0.5)]
+    watch.remove()
+    assert len(passes) == 3 * several
+    for found, *single in zip(both, *alone, strict=True):
+        np.testing.assert_allclose(found, np.stack(single), atol=1e-6)
+    assert [len(layer._forward_hooks) for layer in model.model.layers] == before
+
+
+def test_reading_ends_at_the_deepest_layer_of_those_asked_for(tiny):
+    model, tokenizer = tiny
+    called = []
+    watch = model.model.layers[1].register_forward_hook(lambda *_: called.append(1))
+    found = Layers(model, tokenizer, (0.5, 0.01), 512)
+    assert found.depth_of == {1: 0.5} and found.means(["Hi"], [["Yes"]])[0].shape == (1, 1, 32)
+    assert not called
+    Layers(model, tokenizer, (0.5, 1.0), 512).means(["Hi"], [["Yes"]])
+    assert called
+    watch.remove()
 
 
 def test_an_empty_answer_is_the_prompt_s_last_state(tiny):

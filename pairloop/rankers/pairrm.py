@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pairloop.errors import RankingError
-from pairloop.rankers import advantages
-from pairloop.rankers.pairrm_checkpoint import EITHER, FIRST, SECOND, SOURCE, load
+from pairloop.rankers import advantages, deberta
+from pairloop.rankers.pairrm_checkpoint import FIRST, SECOND, SOURCE, controls, load
 from pairloop.rankers.prefix import batches
 
 
@@ -126,8 +126,10 @@ class PairRM:
     def _logits(self, pairs: Sequence[_Pair]) -> list[float]:
         import torch
 
+        from pairloop.packed import packed_linears
+
         found = [0.0] * len(pairs)
-        with torch.inference_mode():
+        with torch.inference_mode(), packed_linears(self._checkpoint.body):
             for batch in batches([pair.length for pair in pairs], self._batch_tokens):
                 for i, logit in zip(batch, self._compare([pairs[i] for i in batch]), strict=True):
                     found[i] = logit
@@ -137,18 +139,25 @@ class PairRM:
         """Logits of one forward pass."""
         import torch
 
+        source, left, right = self._states(pairs).float().unbind(1)
+        ahead = self._checkpoint.head(torch.cat([source, left], -1)) - self._checkpoint.head(
+            torch.cat([source, right], -1)
+        )
+        return [float(logit) for logit in ahead.mean(-1)]
+
+    def _states(self, pairs: Sequence[_Pair]) -> Any:
+        """States [B, 3, H] of the tokens that are compared."""
+        import torch
+
         body, width = self._checkpoint.body, max(pair.length for pair in pairs)
+        if deberta.applies(body):
+            return deberta.states(body, [pair.ids for pair in pairs], [pair.positions for pair in pairs])
         ids = torch.tensor([pair.ids + [self._pad] * (width - pair.length) for pair in pairs], device=body.device)
         lengths = torch.tensor([pair.length for pair in pairs], device=body.device)
         mask = (torch.arange(width, device=body.device) < lengths[:, None]).long()
         states = body(input_ids=ids, attention_mask=mask).last_hidden_state
         rows = torch.arange(len(pairs), device=body.device)[:, None]
-        positions = torch.tensor([pair.positions for pair in pairs], device=body.device)
-        source, left, right = states[rows, positions].float().unbind(1)
-        ahead = self._checkpoint.head(torch.cat([source, left], -1)) - self._checkpoint.head(
-            torch.cat([source, right], -1)
-        )
-        return [float(logit) for logit in ahead.mean(-1)]
+        return states[rows, torch.tensor([pair.positions for pair in pairs], device=body.device)]
 
 
 def _matrix(texts: Sequence[str], logits: dict[tuple[str, str], float]) -> list[list[float]]:
@@ -159,19 +168,13 @@ def _spelled(tokenizer: Any) -> dict[int, list[int]]:
     """For each control token the ids of its characters as plain text, cut after the first so that it stays text.
 
     They stand in for a control token that the tokenizer found in a user's text. By id rather than by spelling, since
-    the normaliser turns other characters (full-width ones) into control tokens too. [UNK] is none: any rare character
-    becomes it.
+    the normaliser turns other characters (full-width ones) into control tokens too.
     """
-    controls = {
-        token: added.content
-        for token, added in tokenizer.get_added_tokens_decoder().items()
-        if (added.special or added.content in (SOURCE, FIRST, SECOND, EITHER)) and added.content != "[UNK]"
-    }
     return {
         token: [
             piece
             for part in (content[:1], content[1:])
             for piece in tokenizer.encode(part, add_special_tokens=False).ids
         ]
-        for token, content in controls.items()
+        for token, content in controls(tokenizer).items()
     }

@@ -5,7 +5,7 @@ what is not in it follows from the shapes of the tensors. Neither loads with tra
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,9 +63,9 @@ def load(folder: Path, dtype: str) -> Checkpoint:
     for name in _FILES:
         if not (folder / name).is_file():
             raise ModelError(f"{folder}: has no {name}; a pairwise ranker is {', '.join(_FILES)}")
-    stated: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    stated: dict[str, Any] = _readable(folder, "config.json", lambda path: json.loads(path.read_text()))
     _check_kind(stated, folder)
-    tensors = load_file(folder / "model.safetensors")
+    tensors = _readable(folder, "model.safetensors", load_file)
     tokenizer = _tokenizer(folder)
     _check_vocabulary(stated, tensors, tokenizer, folder)
     try:
@@ -76,6 +76,26 @@ def load(folder: Path, dtype: str) -> Checkpoint:
     device = torch.device(models.device())
     limits = stated.get("source_maxlength", SOURCE_TOKENS), stated.get("candidate_maxlength", CANDIDATE_TOKENS)
     return Checkpoint(tokenizer, body.to(device).eval(), head.to(device).eval(), *limits)
+
+
+def _readable(folder: Path, name: str, read: Callable[[Path], Any]) -> Any:
+    try:
+        return read(folder / name)
+    except Exception as error:  # tokenizers raises no narrower kind
+        raise ModelError(f"{folder}: {name} is damaged and cannot be read ({error}); fetch it again") from error
+
+
+def controls(tokenizer: Any) -> dict[int, str]:
+    """Id and spelling of each control token. [UNK] is none: any rare character becomes it.
+
+    Args:
+        tokenizer: a `tokenizers.Tokenizer`.
+    """
+    return {
+        token: added.content
+        for token, added in tokenizer.get_added_tokens_decoder().items()
+        if (added.special or added.content in (SOURCE, FIRST, SECOND, EITHER)) and added.content != "[UNK]"
+    }
 
 
 def _check_kind(stated: Mapping[str, Any], folder: Path) -> None:
@@ -90,7 +110,7 @@ def _check_kind(stated: Mapping[str, Any], folder: Path) -> None:
 def _tokenizer(folder: Path) -> Any:
     from tokenizers import Tokenizer
 
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer = _readable(folder, "tokenizer.json", lambda path: Tokenizer.from_file(str(path)))
     tokenizer.no_truncation()  # the file may ask for either
     tokenizer.no_padding()
     for token in ("[PAD]", "[CLS]", "[SEP]", SOURCE, FIRST, SECOND):

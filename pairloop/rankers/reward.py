@@ -1,0 +1,157 @@
+"""A reward model as a ranker: any sequence classifier of transformers with one output, read through its chat template.
+
+A score is the model's one number for (prompt, response), so that it does not depend on the prompt's other responses.
+"""
+
+import bisect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pairloop import chat, models
+from pairloop.errors import ModelError
+from pairloop.rankers.prefix import batches
+
+
+class Reward:
+    """Ranks by a reward model.
+
+    Texts that are longer than the model's context are cut on the right: the prompt to half the context where it is
+    longer, then the response. `cut` counts them.
+    """
+
+    def __init__(self, folder: Path, dtype: str, batch_tokens: int) -> None:
+        """Load a checkpoint, on the GPU if there is one.
+
+        Args:
+            folder: config.json, *.safetensors and a tokenizer with a chat template.
+            dtype: float32, bfloat16 or float16.
+            batch_tokens: padded tokens in one forward pass; a single longer text is a pass of its own.
+
+        Raises:
+            ModelError: it is no sequence classifier with one output and all its weights, has no chat template, or
+                nothing that tells padding from text.
+        """
+        self._tokenizer = models.load_tokenizer(folder)
+        self._model = _load(folder, dtype)
+        if not self._tokenizer.chat_template:
+            raise ModelError(
+                f"{folder}: the tokenizer has no chat template, so it is unknown how this reward model was shown a "
+                "prompt and a response; add the one that it was trained with as chat_template.jinja"
+            )
+        self._pad = _padding(self._model, self._tokenizer, folder)
+        self._batch_tokens = batch_tokens
+        self._context = _context(self._model, self._tokenizer)
+        self.cut = 0
+        """Different pairs of a prompt and a response that were cut since loading."""
+
+    def score(self, prompts: Sequence[str], candidates: Sequence[Sequence[str]]) -> list[list[float]]:
+        """The model's output for each response, which may be any number; equal responses are read once.
+
+        Raises:
+            ModelError: the chat template alone is longer than the model's context.
+        """
+        from pairloop.packed import packed_linears
+
+        asked = dict.fromkeys(
+            (prompt, text) for prompt, texts in zip(prompts, candidates, strict=True) for text in texts
+        )
+        rows = [self._encode(prompt, text) for prompt, text in asked]
+        with packed_linears(self._model):
+            score_of = dict(zip(asked, self._outputs(rows), strict=True))
+        return [[score_of[prompt, text] for text in texts] for prompt, texts in zip(prompts, candidates, strict=True)]
+
+    def _encode(self, prompt: str, response: str) -> list[int]:
+        ids = chat.encode_exchange(self._tokenizer, prompt, response)
+        if len(ids) <= self._context:
+            return ids
+        self.cut += 1
+        half = self._context // 2
+        prompt = _longest(prompt, lambda text: len(chat.encode_exchange(self._tokenizer, text, "")) <= half)
+        response = _longest(
+            response, lambda text: len(chat.encode_exchange(self._tokenizer, prompt, text)) <= self._context
+        )
+        ids = chat.encode_exchange(self._tokenizer, prompt, response)
+        if len(ids) > self._context:
+            raise ModelError(
+                f"{self._tokenizer.name_or_path}: the chat template alone takes {len(ids)} tokens, and the model reads "
+                f"{self._context}"
+            )
+        return ids
+
+    def _outputs(self, rows: Sequence[list[int]]) -> list[float]:
+        """One number for each row, whatever rows are beside it."""
+        import torch
+
+        found = [0.0] * len(rows)
+        with torch.inference_mode():
+            for batch in batches([len(row) for row in rows], self._batch_tokens):
+                width, device = len(rows[batch[0]]), self._model.device
+                # On the right for every model, so that positions count from 0 in any batch.
+                ids = torch.tensor([rows[i] + [self._pad] * (width - len(rows[i])) for i in batch], device=device)
+                lengths = torch.tensor([len(rows[i]) for i in batch], device=device)
+                mask = (torch.arange(width, device=device) < lengths[:, None]).long()
+                logits = self._model(input_ids=ids, attention_mask=mask).logits[:, 0].float()
+                for i, logit in zip(batch, logits.tolist(), strict=True):
+                    found[i] = logit
+        return found
+
+
+def _load(folder: Path, dtype: str) -> Any:
+    import torch
+    from transformers import AutoConfig, AutoModelForSequenceClassification
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        _check_kind(config, folder)
+        model, found = AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            dtype=getattr(torch, dtype),
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"{folder}: the reward model cannot be loaded ({reason})") from error
+    missing = sorted(found["missing_keys"])
+    if missing:
+        raise ModelError(
+            f"{folder}: the weights lack {len(missing)} of the reward model's, such as {missing[0]}, which would be "
+            "random; it needs a checkpoint that was trained as a sequence classifier"
+        )
+    return model.to(models.device()).eval()
+
+
+def _check_kind(config: Any, folder: Path) -> None:
+    kinds = config.architectures or []
+    if kinds and not any(kind.endswith("ForSequenceClassification") for kind in kinds):
+        raise ModelError(
+            f"{folder}: config.json says {', '.join(kinds)}, but a reward model is a sequence classifier "
+            "(...ForSequenceClassification)"
+        )
+    if config.num_labels != 1:
+        raise ModelError(f"{folder}: the model has {config.num_labels} outputs, but a reward model has one")
+
+
+def _padding(model: Any, tokenizer: Any, folder: Path) -> int:
+    """The id that fills up rows. Decoders read their score at the last token that is not it, by their config."""
+    config = model.config.get_text_config()
+    if config.pad_token_id is None:
+        config.pad_token_id = tokenizer.pad_token_id
+    if config.pad_token_id is None:
+        raise ModelError(f"{folder}: neither config.json nor the tokenizer names a padding token (pad_token_id)")
+    return int(config.pad_token_id)
+
+
+def _context(model: Any, tokenizer: Any) -> int:
+    """Tokens that the model can read."""
+    stated = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return min(int(tokenizer.model_max_length), int(stated or tokenizer.model_max_length))
+
+
+def _longest(text: str, fits: Callable[[str], bool]) -> str:
+    """The longest beginning of a text that fits."""
+    return text[: bisect.bisect_left(range(1, len(text) + 1), True, key=lambda length: not fits(text[:length]))]
