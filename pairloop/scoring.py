@@ -1,19 +1,22 @@
 """Scores for responses, in shards that survive a kill; and which ranker gives them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from pairloop import constraints, fetch, models, work
-from pairloop.params import Params, Rankers
+from pairloop.answers import Policy, Speaker
+from pairloop.errors import RankingError
+from pairloop.params import Judge, Params, Rankers
 from pairloop.rankers import Ranker, advantages, check_all, score_all, score_unique
 from pairloop.rankers.ensemble import Ensemble
 from pairloop.rankers.verifiable import Verifiable, constraints_first
 from pairloop.records import Row
+from pairloop.samplers import Sampling
 
-ALONE = ("specialist", "likelihood", "verifiable")
+ALONE = ("specialist", "likelihood", "reward", "encoder", "verifiable")
 """Rankers whose score of a response does not depend on the others beside it."""
 
 
@@ -25,7 +28,10 @@ class Places:
     """models/iteration_0: the frozen model of `specialist` and `likelihood`."""
 
     teacher: Path
-    """What the stage `teach` trained: the head of `specialist`."""
+    """What the stage `teach` trained: `specialist` and `encoder`."""
+
+    policy: Path | None = None
+    """The current policy, which `judge` asks where its model is `self`; None where there is none to ask."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +56,13 @@ class Ranking:
     rankers: Rankers = field(default_factory=Rankers)
     """Weights of the rankers that come trained, and the mixture."""
 
+    judge: Judge = field(default_factory=Judge)
+    """How `judge` is asked."""
+
     @property
     def name(self) -> str:
         """What stands in the rankings' column `ranker`."""
         return f"constraints, then {self.kind}" if self.constraints_first and self.kind != "verifiable" else self.kind
-
-    @property
-    def compares(self) -> bool:
-        """Whether it compares two responses at a time, in both orders."""
-        return self.kind == "pairrm"
 
     @cached_property
     def members(self) -> list[tuple[float, "Ranking"]]:
@@ -73,6 +77,7 @@ class Ranking:
             "step": "score",
             "ranker": self.name,
             "files": {str(i): models.fingerprint(folder) for i, folder in enumerate(self._folders())},
+            "judge": asdict(self.judge) if self.kind == "judge" else None,
             "members": [[weight, member.fingerprint] for weight, member in self.members],
             "dtype": self.dtype,
             "device": models.device(),
@@ -87,15 +92,35 @@ class Ranking:
                 return [self.places.base, self.places.teacher]
             case "likelihood":
                 return [self.places.base]
-            case "pairrm":
+            case "encoder":
+                return [self.places.teacher]
+            case "pairrm" | "llm_blender" | "reward":
                 return [self.weights]
+            case "judge" if not self.judge.endpoint:
+                return [self.judge_policy.folder, self.judge_policy.base]
             case _:
                 return []
 
     @cached_property
     def weights(self) -> Path:
-        """Folder of the weights of `pairrm`, fetched if this machine does not have them."""
-        return fetch.fetch(self.rankers.pairrm, None, models.cache_root(), "rankers.pairrm").folder
+        """Folder of the weights that the parameter of this kind names, fetched if this machine does not have them."""
+        reference = getattr(self.rankers, self.kind)
+        if reference is None:
+            raise RankingError(f"rankers.{self.kind} is null: name its weights, such as hf:owner/name, or a folder")
+        return fetch.fetch(reference, None, models.cache_root(), f"rankers.{self.kind}").folder
+
+    @cached_property
+    def judge_policy(self) -> Policy:
+        """The local model that `judge` asks: the current policy, or the one that `judge.model` names."""
+        if self.judge.model != "self":
+            folder = fetch.fetch(self.judge.model, None, models.cache_root(), "judge.model").folder
+            return Policy(folder, folder, self.dtype)
+        if self.places.policy is None:
+            raise RankingError(
+                "judge.model is self, but results of different iterations must be judged by one model: name a model "
+                "in judge.model, or leave judge out of eval.judges"
+            )
+        return Policy(self.places.policy, self.places.base, self.dtype)
 
     @cached_property
     def loaded(self) -> Ranker:
@@ -107,10 +132,22 @@ class Ranking:
                 from pairloop.rankers.likelihood import Likelihood
 
                 return Likelihood(*_frozen(self.places.base, self.dtype), self.batch_tokens)
-            case _:
+            case "pairrm":
                 from pairloop.rankers.pairrm import PairRM
 
                 return PairRM(self.weights, self.dtype, self.batch_tokens)
+            case "llm_blender":
+                from pairloop.rankers.llm_blender import LLMBlender
+
+                return LLMBlender(self.weights)
+            case "reward":
+                from pairloop.rankers.reward import Reward
+
+                return Reward(self.weights, self.dtype, self.batch_tokens)
+            case _:
+                from pairloop.rankers import encoder
+
+                return encoder.load(self.places.teacher, self.batch_tokens)
 
     def _specialist(self) -> Ranker:
         from pairloop.rankers.hidden import HiddenStates
@@ -122,7 +159,9 @@ class Ranking:
 
 def configured(kind: str, places: Places, params: Params, constraints_first: bool = False) -> Ranking:
     """The ranker of a kind, as the parameters describe it."""
-    return Ranking(kind, places, params.base.dtype, params.rank.batch_tokens, constraints_first, params.rankers)
+    return Ranking(
+        kind, places, params.base.dtype, params.rank.batch_tokens, constraints_first, params.rankers, params.judge
+    )
 
 
 @lru_cache(maxsize=1)
@@ -141,8 +180,8 @@ def score(rows: Sequence[Row], ranking: Ranking, shard_prompts: int, scratch: Pa
         scratch: folder for finished shards.
 
     Yields:
-        Lists of `scores`, one number for each response of a row, and `comparisons`, the matrix behind them as in
-        records.RANKING, or None.
+        Lists of `scores`, one number for each response of a row; `comparisons`, the matrix behind them as in
+        records.RANKING, or None; and `judge`, what a judge counted, or None.
 
     Raises:
         RankingError: a score is not a finite number; names the prompt and the response.
@@ -150,20 +189,30 @@ def score(rows: Sequence[Row], ranking: Ranking, shard_prompts: int, scratch: Pa
     items = [{name: row[name] for name in ("prompt", "responses", "constraints")} for row in rows]
 
     def scored(shard: Sequence[Row]) -> list[Row]:
-        return _score_shard(shard, ranking)
+        return _score_shard(shard, ranking, scratch)
 
     yield from work.shards(items, shard_prompts, ranking.fingerprint, scored, scratch)
 
 
-def _score_shard(shard: Sequence[Row], ranking: Ranking) -> list[Row]:
+def judge_counts(rows: Sequence[Row]) -> dict[str, int] | None:
+    """What a judge was asked and could not answer, over all rows of `score`; None where none was asked."""
+    counted = [row["judge"] for row in rows if row["judge"] is not None]
+    return {name: sum(count[name] for count in counted) for name in counted[0]} if counted else None
+
+
+def _score_shard(shard: Sequence[Row], ranking: Ranking, scratch: Path) -> list[Row]:
     stated = [constraints.parse(row["constraints"]) if row["constraints"] else [] for row in shard]
     prompts, candidates = [row["prompt"] for row in shard], [row["responses"] for row in shard]
-    found = ranker(ranking, dict(zip(prompts, stated, strict=True)))
-    matrices: Sequence[Any] = [None] * len(shard)
-    if ranking.compares:
+    found = ranker(ranking, dict(zip(prompts, stated, strict=True)), scratch)
+    counts: list[dict[str, int] | None] = [None] * len(shard)
+    matrices: list[Any] = [None] * len(shard)
+    if ranking.kind == "judge":
+        judged = found.judged(prompts, candidates)
+        scores = [own.scores for own in judged]
+        matrices, counts = [own.comparisons for own in judged], [own.counts for own in judged]
+    elif ranking.kind == "pairrm":
         matrices = found.comparisons(prompts, candidates)
-        scores = [advantages(matrix) for matrix in matrices]
-        check_all(found, prompts, candidates, scores)
+        scores = check_all(found, prompts, candidates, [advantages(matrix) for matrix in matrices])
     else:
         scores = (score_unique if ranking.kind in ALONE else score_all)(found, prompts, candidates)
     if ranking.constraints_first and ranking.kind != "verifiable":
@@ -172,15 +221,31 @@ def _score_shard(shard: Sequence[Row], ranking: Ranking) -> list[Row]:
             for own, texts in zip(stated, candidates, strict=True)
         ]
         scores = constraints_first(scores, shares)
-    return [{"scores": own, "comparisons": matrix} for own, matrix in zip(scores, matrices, strict=True)]
+    rows = zip(scores, matrices, counts, strict=True)
+    return [{"scores": own, "comparisons": matrix, "judge": count} for own, matrix, count in rows]
 
 
-def ranker(ranking: Ranking, stated: Mapping[str, list[dict[str, Any]]]) -> Any:
-    """The ranker of a kind; `stated` gives each prompt's constraints."""
+def ranker(ranking: Ranking, stated: Mapping[str, list[dict[str, Any]]], scratch: Path) -> Any:
+    """The ranker of a kind; `stated` gives each prompt's constraints, and `scratch` keeps a judge's answers."""
     match ranking.kind:
         case "verifiable":
             return Verifiable(stated)
         case "ensemble":
-            return Ensemble([(weight, ranker(member, stated)) for weight, member in ranking.members])
+            return Ensemble([(weight, ranker(member, stated, scratch)) for weight, member in ranking.members])
+        case "judge":
+            return _judge(ranking, scratch)
         case _:
             return ranking.loaded
+
+
+def _judge(ranking: Ranking, scratch: Path) -> Any:
+    from pairloop.rankers.endpoint import Endpoint
+    from pairloop.rankers.judge import Judge as LanguageModelJudge
+    from pairloop.rankers.judge import LocalJudge
+
+    asked = ranking.judge
+    if asked.endpoint:
+        return LanguageModelJudge(Endpoint(asked, scratch), asked.rubric)
+    sampling = Sampling(asked.temperature, asked.top_p, asked.top_k, asked.max_new_tokens)
+    speaker = Speaker(ranking.judge_policy, sampling, asked.shard_questions, scratch)
+    return LanguageModelJudge(LocalJudge(speaker), asked.rubric)

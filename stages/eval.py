@@ -29,8 +29,8 @@ def main(iteration: int, base: Path, teacher: Path, policy: Path, held_out: Path
         own = _answers(Policy(policy, base, params.base.dtype), prompts, params, f"eval@{iteration}")
         reference = _answers(Policy(base, base, params.base.dtype), prompts, params, f"eval@{iteration}, iteration 0")
         places = scoring.Places(base, teacher)
-        scores = {
-            kind: _scores(scoring.configured(kind, places, params), prompts, own, reference, params)
+        judged = {
+            kind: _judged(scoring.configured(kind, places, params), prompts, own, reference, params)
             for kind in params.eval.judges
         }
         measured["tokens"] = sum(row["token_counts"][0] for row in own)
@@ -41,13 +41,16 @@ def main(iteration: int, base: Path, teacher: Path, policy: Path, held_out: Path
         "win_rate": {
             name: evaluation.judge(found, _texts(own), _texts(reference), resamples, seed)
             | {"teacher": name in params.teachers}
-            for name, found in scores.items()
+            | ({"asked": asked} if asked else {})
+            for name, (found, asked) in judged.items()
         },
         "constraints": evaluation.constraint_rate(held[0], held[1], resamples, seed),
     } | evaluation.form(own)
     records.write_json(results / "metrics.json", records.rounded(metrics))
     records.write_json(results / "model_outputs.json", _outputs(prompts, own, f"iteration_{iteration}"))
-    records.write_json(results / "judgements.json", _judgements(prompts, held[0], scores))
+    records.write_json(
+        results / "judgements.json", _judgements(prompts, held[0], {name: found for name, (found, _) in judged.items()})
+    )
 
 
 def _prompts(held_out: Path, count: int) -> list[Row]:
@@ -65,24 +68,25 @@ def _answers(policy: Policy, prompts: list[Row], params: Params, label: str) -> 
     return common.collect(shards, len(prompts), label)
 
 
-def _scores(
+def _judged(
     judge: scoring.Ranking, prompts: list[Row], own: list[Row], reference: list[Row], params: Params
-) -> list[list[float]]:
-    """For each prompt the score of this model's answer and of iteration 0's.
+) -> tuple[list[list[float]], dict[str, int] | None]:
+    """For each prompt the score of this model's answer and of iteration 0's; and what a language model was asked.
 
     A judge that scores an answer by itself is asked about iteration 0's once for all iterations.
     """
     answers = [[mine, theirs] for mine, theirs in zip(_texts(own), _texts(reference), strict=True)]
     if judge.kind not in scoring.ALONE:
-        return _judged(judge, prompts, answers, params)
-    sides = [_judged(judge, prompts, [[pair[side]] for pair in answers], params) for side in (0, 1)]
-    return [mine + theirs for mine, theirs in zip(*sides, strict=True)]
+        found = _scored(judge, prompts, answers, params)
+        return [row["scores"] for row in found], scoring.judge_counts(found)
+    sides = [_scored(judge, prompts, [[pair[side]] for pair in answers], params) for side in (0, 1)]
+    return [mine["scores"] + theirs["scores"] for mine, theirs in zip(*sides, strict=True)], None
 
 
-def _judged(judge: scoring.Ranking, prompts: list[Row], answers: list[list[str]], params: Params) -> list[list[float]]:
+def _scored(judge: scoring.Ranking, prompts: list[Row], answers: list[list[str]], params: Params) -> list[Row]:
     items = [row | {"responses": texts} for row, texts in zip(prompts, answers, strict=True)]
     shards = scoring.score(items, judge, params.eval.shard_prompts, common.scratch())
-    return [row["scores"] for row in common.collect(shards, len(items), f"judge {judge.kind}")]
+    return common.collect(shards, len(items), f"judge {judge.kind}")
 
 
 def _texts(rows: list[Row]) -> list[str]:

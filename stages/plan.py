@@ -29,13 +29,20 @@ def describe(values: Mapping[str, Any]) -> list[str]:
     lines = [
         f"base        {first.base.model} in {first.base.dtype}",
         f"pool        {first.pool.source}; held out: {first.pool.eval_source}",
-        f"teach       {first.teach.prompts} prompts" if "specialist" in (first.rank.ranker, *first.eval.judges) else "",
+        _teach(first.teach) if "specialist" in (first.rank.ranker, *first.eval.judges) else "",
     ]
     for n in range(1, first.iterations + 1):
         lines += _iteration(parameters.parse(values, n), n)
     judges = ", ".join(f"{judge} (the teacher)" if judge == first.rank.ranker else judge for judge in first.eval.judges)
     lines.append(f"eval@0-{first.iterations}    {first.eval.prompts} held-out prompts, judged by {judges}")
     return [line for line in lines if line]
+
+
+def _teach(teach: parameters.Teach) -> str:
+    sources = [f"{teach.prompts} prompts"] if teach.constructed else []
+    return "teach       " + " and ".join(
+        sources + ([f"preferences of {teach.preferences}"] if teach.preferences else [])
+    )
 
 
 def _iteration(params: parameters.Params, n: int) -> list[str]:

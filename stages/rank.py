@@ -15,6 +15,7 @@ from stages import common
 @click.command(cls=common.Verb)
 @click.option("--iteration", type=click.IntRange(min=1), required=True)
 @click.argument("base", type=Path)
+@click.argument("policy", type=Path)
 @click.argument("teacher", type=Path)
 @click.argument("prompts", type=Path)
 @click.argument("responses", type=Path)
@@ -24,6 +25,7 @@ from stages import common
 def main(
     iteration: int,
     base: Path,
+    policy: Path,
     teacher: Path,
     prompts: Path,
     responses: Path,
@@ -31,9 +33,9 @@ def main(
     metrics: Path,
     times: Path,
 ) -> None:
-    """Score RESPONSES to PROMPTS by the TEACHER and BASE, and write RANKINGS."""
+    """Score RESPONSES, which POLICY gave to PROMPTS, by the TEACHER or another ranker, and write RANKINGS."""
     params = common.load(iteration)
-    places = scoring.Places(base, teacher)
+    places = scoring.Places(base, teacher, policy)
     stated = {row["prompt_id"]: row["constraints"] for row in records.read(prompts, records.PROMPT)}
     rows = [row | {"constraints": stated[row["prompt_id"]]} for row in records.read(responses, records.RESPONSE)]
     with common.clock(times):
@@ -41,11 +43,13 @@ def main(
         found = _scores(rows, ranking, params, f"rank@{iteration}")
         second = _second(rows, found, places, params, f"rank@{iteration}, second")
     ranked = [
-        {name: row[name] for name in records.RESPONSE} | own | {"ranker": ranking.name}
+        {name: row[name] for name in records.RESPONSE}
+        | {"scores": own["scores"], "ranker": ranking.name, "comparisons": own["comparisons"]}
         for row, own in zip(rows, found, strict=True)
     ]
     records.write(rankings, records.RANKING, [ranked])
-    records.write_json(metrics, records.rounded(_summary(ranked, stated, ranking.name) | {"second": second}))
+    more = {"second": second, "judge": scoring.judge_counts(found)}
+    records.write_json(metrics, records.rounded(_summary(ranked, stated, ranking.name) | more))
 
 
 def _scores(rows: list[Row], ranking: scoring.Ranking, params: Params, label: str) -> list[Row]:

@@ -50,7 +50,7 @@ def collect(results: Path) -> ReportData:
         responses=params.generate.n,
         parameters={key: value for key, value in common.raw().items() if key != "schedule"},
         pool=records.read_json(results / "pool.json"),
-        teacher=teacher or None,
+        teacher=teacher if "pairs" in teacher else None,
         iterations=[_iteration(folders[n]) for n in numbers],
         models=[records.read_json(folder / "metrics.json") for folder in folders.values()],
         times=_times(results, folders),

@@ -70,4 +70,4 @@ def test_the_verifiable_ranker_scores_by_constraints_alone(tiny_base: Path, tmp_
     rows = [{"prompt": "a", "responses": ["tea", "black tea", "some coffee"], "constraints": two}]
     ranking = scoring.Ranking("verifiable", scoring.Places(tiny_base, tmp_path), "float32", 512)
     found = list(scoring.score(rows, ranking, 2, tmp_path))
-    assert found == [[{"scores": [1.0, 0.5, 0.0], "comparisons": None}]]
+    assert found == [[{"scores": [1.0, 0.5, 0.0], "comparisons": None, "judge": None}]]

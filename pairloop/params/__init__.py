@@ -13,7 +13,8 @@ from typing import Any
 
 from pairloop.errors import ParameterError
 from pairloop.params.data import Base, Generate, Pool, Prompts
-from pairloop.params.rankers import KINDS, Rankers
+from pairloop.params.judging import Judge
+from pairloop.params.rankers import KINDS, Encoder, Rankers
 from pairloop.params.ranking import Eval, Pair, Rank, Teach
 from pairloop.params.settings import build, integer
 from pairloop.params.training import Train
@@ -21,8 +22,10 @@ from pairloop.params.training import Train
 __all__ = [
     "KINDS",
     "Base",
+    "Encoder",
     "Eval",
     "Generate",
+    "Judge",
     "Pair",
     "Params",
     "Pool",
@@ -56,6 +59,8 @@ class Params:
     teach: Teach = field(default_factory=Teach)
     rank: Rank = field(default_factory=Rank)
     rankers: Rankers = field(default_factory=Rankers)
+    encoder: Encoder = field(default_factory=Encoder)
+    judge: Judge = field(default_factory=Judge)
     pair: Pair = field(default_factory=Pair)
     train: Train = field(default_factory=Train)
     eval: Eval = field(default_factory=Eval)

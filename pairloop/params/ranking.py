@@ -2,28 +2,41 @@
 
 from dataclasses import dataclass
 
+from pairloop.errors import ParameterError
 from pairloop.params.rankers import KINDS
-from pairloop.params.settings import choice, flag, integer, names, optional_choice, real
+from pairloop.params.settings import choice, flag, integer, names, optional_choice, optional_text, real, reals
 
 
 @dataclass(frozen=True)
 class Teach:
     """How the default ranker, `specialist`, is trained from the frozen base model."""
 
+    preferences: str | None = optional_text()
+    """The user's own preferences to learn from: a .jsonl file of {"prompt", "chosen", "rejected"}, or a folder of such
+    files. Only what lies in data/preferences is watched for changes; data/preferences/README.md describes the format.
+    null: none."""
+
+    constructed: bool = flag(True)
+    """Learn from pairs that are made of the base model's own answers. false: from the preferences alone, which needs no
+    sampling."""
+
     prompts: int = integer(56, low=4)
-    """Prompts, from the end of the pool, whose answers the teacher learns from. No iteration uses them."""
+    """Prompts, from the end of the pool, whose answers the teacher learns from. No iteration uses them, even where
+    `teach.constructed` is false."""
 
-    depth: float = real(0.667, "a number above 0, at most 1", lambda v: 0 < v <= 1)
-    """Layer whose hidden states are read, as a share of the depth (layer 20 of 30)."""
+    depth: tuple[float, ...] = reals((0.5, 0.667), "a number above 0, at most 1", lambda v: 0 < v <= 1)
+    """Layers to read, as shares of the depth (0.667: layer 20 of 30). Of several, cross-validation over the fitted
+    prompts chooses one; reading the shallower ones too takes no longer."""
 
-    regularisation: float = real(1e-3, "a number above 0", lambda v: v > 0)
-    """Inverse strength C of the L2 penalty of the Bradley-Terry fit. Smaller is stronger."""
+    regularisation: tuple[float, ...] = reals((1e-4, 1e-3, 1e-2), "a number above 0", lambda v: v > 0)
+    """Inverse strength C of the L2 penalty of the Bradley-Terry fit; smaller is stronger. Of several, cross-validation
+    chooses one, together with the layer."""
 
     spoilers: int = integer(3, low=1, high=16)
     """Spoiled versions made of each good answer."""
 
     held_out: float = real(0.2, "a number above 0 and below 1", lambda v: 0 < v < 1)
-    """Share of the prompts kept out of the fit, on which accuracy is reported."""
+    """Share of the prompts kept out of the fit and of all choices, on which accuracy is reported."""
 
     max_new_tokens: int = integer(64, low=8)
     """Longest answer, in tokens, that the teacher is shown."""
@@ -37,6 +50,18 @@ class Teach:
     shard_prompts: int = integer(64, low=1)
     """Prompts answered together; a finished shard survives a kill."""
 
+    def __post_init__(self) -> None:
+        """Refuse a teacher that would learn from nothing.
+
+        Raises:
+            ParameterError: there are neither constructed pairs nor preferences.
+        """
+        if not self.constructed and self.preferences is None:
+            raise ParameterError(
+                "teach.constructed is false and teach.preferences is null: there is nothing to learn from. Name a "
+                ".jsonl file of preferences, or set teach.constructed: true"
+            )
+
 
 @dataclass(frozen=True)
 class Rank:
@@ -45,8 +70,10 @@ class Rank:
     ranker: str = choice("specialist", *KINDS)
     """The teacher. `specialist`: a head on the frozen base, trained by the stage `teach`. `likelihood`:
     log p(response | prompt) - ½ log p(response) per token under the frozen base. `pairrm`: the published recipe's
-    ranker, 0.4 billion parameters that compare every two responses in both orders. `verifiable`: share of a prompt's
-    constraints that hold. `ensemble`: several of these (`rankers.ensemble`)."""
+    ranker, 0.4 billion parameters that compare every two responses in both orders; `llm_blender`: the same by its
+    makers' package. `reward`: a reward model (`rankers.reward`). `encoder`: a small sentence encoder, trained by
+    `teach`. `judge`: a language model that is asked (section `judge`). `verifiable`: share of a prompt's constraints
+    that hold. `ensemble`: several of these (`rankers.ensemble`)."""
 
     second: str | None = optional_choice(*KINDS)
     """Another ranker, whose agreement with the first is reported. It decides nothing."""

@@ -21,6 +21,17 @@ def real(default: float, allowed: str, inside: Callable[[float], bool]) -> Any:
     return _field(default, allowed, lambda v: type(v) in (int, float) and bool(inside(v)))
 
 
+def reals(default: tuple[float, ...], allowed: str, inside: Callable[[float], bool]) -> Any:
+    """One number for which `inside` holds, or a list of different ones; `allowed` says in words what one is."""
+
+    def each(values: tuple[Any, ...]) -> bool:
+        numbers = all(type(v) in (int, float) and bool(inside(v)) for v in values)
+        return numbers and len(values) > 0 and len(set(values)) == len(values)
+
+    allowed = f"{allowed}, or a list of such numbers, each at most once"
+    return _field(default, allowed, lambda v: each(v if isinstance(v, tuple) else (v,)))
+
+
 def choice(default: str, *options: str) -> Any:
     """One of a few words."""
     return _field(default, "one of " + ", ".join(options), lambda v: v in options)
@@ -31,9 +42,15 @@ def text(default: str) -> Any:
     return _field(default, "a text", lambda v: isinstance(v, str) and v.strip() != "")
 
 
-def optional_text() -> Any:
+def optional_text(default: str | None = None) -> Any:
     """A text or null."""
-    return _field(None, "a text or null", lambda v: v is None or (isinstance(v, str) and v.strip() != ""))
+    return _field(default, "a text or null", lambda v: v is None or (isinstance(v, str) and v.strip() != ""))
+
+
+def optional_url() -> Any:
+    """An http or https URL, or null."""
+    allowed = "null or a URL that begins with http:// or https://"
+    return _field(None, allowed, lambda v: v is None or (isinstance(v, str) and v.startswith(("http://", "https://"))))
 
 
 def optional_choice(*options: str) -> Any:
@@ -105,6 +122,8 @@ def _checked(f: "dataclasses.Field[Any]", value: Any, where: str) -> Any:
     if not f.metadata["accepts"](value):
         shown = list(value) if isinstance(value, tuple) else value
         raise ParameterError(f"{where} is {shown!r}: it must be {f.metadata['allowed']}")
+    if isinstance(f.default, tuple) and isinstance(f.default[0], float):
+        return tuple(float(v) for v in (value if isinstance(value, tuple) else (value,)))
     return float(value) if isinstance(f.default, float) else value
 
 
