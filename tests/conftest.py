@@ -13,7 +13,10 @@ import pytest
 from pairloop import models
 
 ROOT = Path(__file__).parents[1]
-KEPT = ["conf", "data/prompts", "pairloop", "stages", ".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore"]
+KEPT = [
+    *("conf", "data/preferences", "data/prompts", "pairloop", "stages"),
+    *(".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore"),
+]
 
 
 @pytest.fixture(scope="session")

@@ -65,3 +65,15 @@ def test_every_shipped_recipe_is_valid_and_renders_its_plan(recipe: str, monkeyp
     values = OmegaConf.to_container(composed((f"+recipe={recipe}",)))
     lines = plan.describe(values)
     assert lines[0].startswith("base ") and any(line.startswith("train@3") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("teach", "line"),
+    [
+        ({}, "56 prompts"),
+        ({"preferences": "mine.jsonl"}, "56 prompts and preferences of mine.jsonl"),
+        ({"preferences": "mine.jsonl", "constructed": False}, "preferences of mine.jsonl"),
+    ],
+)
+def test_the_plan_says_what_the_teacher_learns_from(teach: dict[str, object], line: str) -> None:
+    assert f"teach       {line}" in plan.describe({"teach": teach})

@@ -35,7 +35,9 @@ def test_every_command_of_the_readme_runs(project: Project) -> None:
             assert words[:2] == ["git", "clone"], command
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/remotes.md", "data/prompts/README.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "docs/remotes.md", "docs/rankers.md", "data/prompts/README.md"]
+)
 def test_every_local_link_leads_somewhere(page: str) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text()):
         assert ((ROOT / page).parent / target).exists(), target
