@@ -1,14 +1,16 @@
 """A policy's answers to prompts, in shards that survive a kill."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pairloop import models, work
+from pairloop.params import VLLM
 from pairloop.records import Row
-from pairloop.samplers import Request, Response, Sampling, prompt_tokens
+from pairloop.samplers import Request, Response, Sampler, Sampling, prompt_tokens
+from pairloop.samplers.vllm import Engine, VLLMSampler
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,13 @@ class Policy:
 
     @cached_property
     def model(self) -> Any:
-        """The model in memory."""
+        """The model in memory, for transformers."""
         return models.load_policy(self.folder, self.base, self.dtype)
+
+    @cached_property
+    def served(self) -> models.Served:
+        """Where its weights lie, for vLLM."""
+        return models.serve_policy(self.folder, self.base)
 
     @cached_property
     def fingerprint(self) -> dict[str, Any]:
@@ -45,15 +52,29 @@ class Policy:
         }
 
 
-def fitting(rows: Sequence[Row], tokenizer: Any, max_prompt_tokens: int) -> tuple[list[Row], dict[str, int]]:
-    """Rows whose chat-formatted prompt has at most `max_prompt_tokens` tokens, and how many are dropped, by reason."""
-    kept = [row for row in rows if prompt_tokens(tokenizer, row["prompt"]) <= max_prompt_tokens]
-    return kept, {"prompt_too_long": len(rows) - len(kept)} if len(rows) > len(kept) else {}
+def fitting(
+    rows: Sequence[Row], tokenizer: Any, max_prompt_tokens: int, room: int | None = None
+) -> tuple[list[Row], dict[str, int]]:
+    """Rows whose chat-formatted prompt is short enough, and how many are dropped, by reason.
+
+    Args:
+        rows: `prompt` is read.
+        tokenizer: counts the tokens.
+        max_prompt_tokens: as asked for; more are dropped as `prompt_too_long`.
+        room: as many as leave room for a response; more are dropped as `over_max_model_len`. None: no such limit.
+    """
+    lengths = [prompt_tokens(tokenizer, row["prompt"]) for row in rows]
+    asked = [length <= max_prompt_tokens for length in lengths]
+    fits = [room is None or length <= room for length in lengths]
+    kept = [row for row, *both in zip(rows, asked, fits, strict=True) if all(both)]
+    dropped = {"prompt_too_long": asked.count(False)}
+    dropped["over_max_model_len"] = len(rows) - len(kept) - dropped["prompt_too_long"]
+    return kept, {reason: count for reason, count in dropped.items() if count}
 
 
 @dataclass(frozen=True)
 class Speaker:
-    """A policy that answers by the transformers sampler and keeps what it has said: a Sampler."""
+    """A policy that answers by an engine and keeps what it has said: a Sampler."""
 
     policy: Policy
     """Who answers."""
@@ -67,6 +88,22 @@ class Speaker:
     scratch: Path
     """Folder for finished shards."""
 
+    engine: str = "transformers"
+    """`transformers` or `vllm`."""
+
+    vllm: VLLM = field(default_factory=VLLM)
+    """How vLLM runs."""
+
+    batch_invariant: bool = False
+    """Whether vLLM has to give the same bytes in any company."""
+
+    @property
+    def room(self) -> int | None:
+        """Tokens that a prompt may have beside the longest response; None where the engine has no limit of its own."""
+        if self.engine != "vllm":
+            return None
+        return self.policy.served.context(self.vllm.max_model_len) - self.sampling.max_new_tokens
+
     def sample(self, requests: Sequence[Request]) -> list[list[Response]]:
         """As `Sampler.sample`."""
         return [responses for shard in self.shards(requests) for responses in shard]
@@ -77,18 +114,31 @@ class Speaker:
             "step": "answer",
             "policy": self.policy.fingerprint,
             "sampling": asdict(self.sampling),
-            "sampler": {"engine": "transformers", **work.versions("torch", "transformers")},
+            "sampler": self._engine(),
         }
         items = [{"prompt": request.prompt, "seeds": list(request.seeds)} for request in requests]
         for shard in work.shards(items, self.shard_prompts, fingerprint, self._answer, self.scratch):
             yield [[Response(**response) for response in row["responses"]] for row in shard]
 
     def _answer(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        requests = [Request(item["prompt"], tuple(item["seeds"])) for item in items]
+        return [{"responses": [asdict(response) for response in own]} for own in self._sampler().sample(requests)]
+
+    def _engine(self) -> dict[str, Any]:
+        """What the engine adds to the fingerprint."""
+        if self.engine == "vllm":
+            return self._vllm().fingerprint | work.versions("torch")
+        return {"engine": "transformers", **work.versions("torch", "transformers")}
+
+    def _sampler(self) -> Sampler:
+        if self.engine == "vllm":
+            return VLLMSampler(self.policy.served, self.policy.tokenizer, self.sampling, self._vllm())
         from pairloop.samplers.transformers import TransformersSampler
 
-        sampler = TransformersSampler(self.policy.model, self.policy.tokenizer, self.sampling)
-        requests = [Request(item["prompt"], tuple(item["seeds"])) for item in items]
-        return [{"responses": [asdict(response) for response in own]} for own in sampler.sample(requests)]
+        return TransformersSampler(self.policy.model, self.policy.tokenizer, self.sampling)
+
+    def _vllm(self) -> Engine:
+        return Engine(self.vllm, self.policy.dtype, self.batch_invariant)
 
 
 def answer(rows: Sequence[Row], speaker: Speaker, streams: tuple[int | str, ...], samples: int) -> Iterator[list[Row]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pairloop.errors import ModelError
-from pairloop.random_model import write_random_model
+from pairloop.random_model import VERSION, write_random_model
 
 _HF_FILES = ["*.safetensors", "*.json", "tokenizer.model", "*.jinja"]
 
@@ -172,7 +172,7 @@ def _dequantise(gguf: Path, into: Path) -> None:
 def _random(seed: str, cache: Path) -> Fetched:
     if not seed.isdecimal():
         raise ModelError(f"base.model is random:{seed}: it must be random: and a whole number")
-    folder = cache / "models" / f"random-{seed}"
+    folder = cache / "models" / f"random-{VERSION}-{seed}"
     _once(folder, lambda into: write_random_model(int(seed), into))
     return Fetched(folder, seed, "CC0-1.0")
 

@@ -6,6 +6,7 @@ Only safetensors are read (GGUF is dequantised into them once); code that ships 
 
 import hashlib
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -119,13 +120,14 @@ def load_model(folder: Path, dtype: str, cache: Path | None = None) -> Any:
         model = AutoModelForCausalLM.from_pretrained(
             source, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False
         )
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         raise ModelError(f"{folder}: the model cannot be loaded ({error})") from error
-    return model.to(device()).eval()
+    # A quantised model stands where its quantiser has put it.
+    return (model if getattr(model, "is_quantized", False) else model.to(device())).eval()
 
 
 def load_policy(folder: Path, base: Path, dtype: str, cache: Path | None = None) -> Any:
-    """The policy that `folder` holds, ready to sample: an adapter is merged into the base.
+    """The policy that `folder` holds, in transformers: an adapter is merged into the base, unless that is quantised.
 
     Args:
         folder: models/iteration_n: a pointer, an adapter or a full checkpoint.
@@ -136,7 +138,55 @@ def load_policy(folder: Path, base: Path, dtype: str, cache: Path | None = None)
         return load_model(folder, dtype, cache)
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(load_model(base, dtype, cache), folder).merge_and_unload().eval()
+    model = load_model(base, dtype, cache)
+    quantised = getattr(model, "is_quantized", False)
+    beside = PeftModel.from_pretrained(model, folder)
+    # Merging would round the adapter to the few levels of quantised weights.
+    return (beside.get_base_model() if quantised else beside.merge_and_unload()).eval()
+
+
+@dataclass(frozen=True)
+class Served:
+    """A policy as vLLM takes it: weights on disk, quantised or not, and an adapter that is not merged."""
+
+    weights: Path
+    """Folder with config.json and *.safetensors."""
+
+    adapter: Path | None
+    """Folder with a PEFT adapter for these weights."""
+
+    rank: int
+    """Of the adapter's matrices; 0 without one."""
+
+    config: Any
+    """The configuration of transformers."""
+
+    generation_config: Any
+    """Likewise; its end tokens count."""
+
+    def context(self, at_most: int | None = None) -> int:
+        """Tokens that prompt and response may have together."""
+        found: int | None = getattr(self.config.get_text_config(), "max_position_embeddings", None)
+        limits = [limit for limit in (found, at_most) if limit is not None]
+        if not limits:
+            raise ModelError(f"{self.weights.name}: config.json states no context length: set vllm.max_model_len")
+        return min(limits)
+
+
+def serve_policy(folder: Path, base: Path, cache: Path | None = None) -> Served:
+    """The policy that `folder` holds, for vLLM; arguments as in `load_policy`."""
+    from transformers import AutoConfig, GenerationConfig
+
+    adapter = folder if is_adapter(folder) else None
+    source = weights(base if adapter else folder, cache)
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder}: the model cannot be loaded ({error})") from error
+    stated = (source / "generation_config.json").is_file()
+    ends = GenerationConfig.from_pretrained(source) if stated else GenerationConfig.from_model_config(config)
+    rank = read_json(folder / "adapter_config.json")["r"] if adapter else 0
+    return Served(source, adapter, rank, config, ends)
 
 
 def device() -> str:

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+VERSION = 2
+"""Counts the changes to what is written below: a cache may still hold a model of before."""
+
 _CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
@@ -24,10 +27,11 @@ def write_random_model(seed: int, into: Path) -> None:
     )
     tokenizer.chat_template = _CHATML
     tokenizer.save_pretrained(into)
-    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     config = LlamaConfig(
         vocab_size=len(special) + len(alphabet),
-        num_key_value_heads=2,
+        num_key_value_heads=1,
+        head_dim=32,  # the smallest that vLLM has an attention kernel for on a CPU
         max_position_embeddings=2048,
         bos_token_id=1,
         eos_token_id=2,

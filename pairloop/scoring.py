@@ -9,12 +9,13 @@ from typing import Any
 from pairloop import constraints, fetch, models, work
 from pairloop.answers import Policy, Speaker
 from pairloop.errors import RankingError
-from pairloop.params import Judge, Params, Rankers
+from pairloop.params import VLLM, Judge, Params, Rankers
 from pairloop.rankers import Ranker, advantages, check_all, score_all, score_unique
 from pairloop.rankers.ensemble import Ensemble
 from pairloop.rankers.verifiable import Verifiable, constraints_first
 from pairloop.records import Row
 from pairloop.samplers import Sampling
+from pairloop.samplers.vllm import Engine
 
 ALONE = ("specialist", "likelihood", "reward", "encoder", "verifiable")
 """Rankers whose score of a response does not depend on the others beside it."""
@@ -59,6 +60,9 @@ class Ranking:
     judge: Judge = field(default_factory=Judge)
     """How `judge` is asked."""
 
+    vllm: VLLM = field(default_factory=VLLM)
+    """How vLLM runs, where `judge` is a model here that answers with it."""
+
     @property
     def name(self) -> str:
         """What stands in the rankings' column `ranker`."""
@@ -78,12 +82,17 @@ class Ranking:
             "ranker": self.name,
             "files": {str(i): models.fingerprint(folder) for i, folder in enumerate(self._folders())},
             "judge": asdict(self.judge) if self.kind == "judge" else None,
+            "engine": self._engine(),
             "members": [[weight, member.fingerprint] for weight, member in self.members],
             "dtype": self.dtype,
             "device": models.device(),
             "batch_tokens": self.batch_tokens,
             **work.versions("torch", "transformers"),
         }
+
+    def _engine(self) -> dict[str, Any] | None:
+        here = self.kind == "judge" and not self.judge.endpoint
+        return Engine(self.vllm, self.dtype).fingerprint if here and self.judge.engine == "vllm" else None
 
     def _folders(self) -> list[Path]:
         """Folders whose files decide the scores."""
@@ -159,9 +168,8 @@ class Ranking:
 
 def configured(kind: str, places: Places, params: Params, constraints_first: bool = False) -> Ranking:
     """The ranker of a kind, as the parameters describe it."""
-    return Ranking(
-        kind, places, params.base.dtype, params.rank.batch_tokens, constraints_first, params.rankers, params.judge
-    )
+    settings = params.rankers, params.judge, params.vllm
+    return Ranking(kind, places, params.base.dtype, params.rank.batch_tokens, constraints_first, *settings)
 
 
 @lru_cache(maxsize=1)
@@ -247,5 +255,6 @@ def _judge(ranking: Ranking, scratch: Path) -> Any:
     if asked.endpoint:
         return LanguageModelJudge(Endpoint(asked, scratch), asked.rubric)
     sampling = Sampling(asked.temperature, asked.top_p, asked.top_k, asked.max_new_tokens)
-    speaker = Speaker(ranking.judge_policy, sampling, asked.shard_questions, scratch)
+    engine = asked.engine, ranking.vllm
+    speaker = Speaker(ranking.judge_policy, sampling, asked.shard_questions, scratch, *engine)
     return LanguageModelJudge(LocalJudge(speaker), asked.rubric)

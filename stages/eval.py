@@ -11,6 +11,7 @@ from pairloop.errors import DataError
 from pairloop.params import Params
 from pairloop.records import Row
 from pairloop.samplers import Sampling
+from pairloop.samplers.vllm import release
 from stages import common
 
 
@@ -28,6 +29,7 @@ def main(iteration: int, base: Path, teacher: Path, policy: Path, held_out: Path
     with common.clock(results / "time" / "eval.json") as measured:
         own = _answers(Policy(policy, base, params.base.dtype), prompts, params, f"eval@{iteration}")
         reference = _answers(Policy(base, base, params.base.dtype), prompts, params, f"eval@{iteration}, iteration 0")
+        release()
         places = scoring.Places(base, teacher)
         judged = {
             kind: _judged(scoring.configured(kind, places, params), prompts, own, reference, params)
@@ -63,7 +65,8 @@ def _prompts(held_out: Path, count: int) -> list[Row]:
 def _answers(policy: Policy, prompts: list[Row], params: Params, label: str) -> list[Row]:
     """One answer per prompt; every model draws from the same random streams, so that only the models differ."""
     sampling = Sampling(params.eval.temperature, params.eval.top_p, params.eval.top_k, params.eval.max_new_tokens)
-    speaker = Speaker(policy, sampling, params.eval.shard_prompts, common.scratch())
+    engine = params.eval.engine, params.vllm
+    speaker = Speaker(policy, sampling, params.eval.shard_prompts, common.scratch(), *engine)
     shards = answers.answer(prompts, speaker, (params.seed, "eval"), 1)
     return common.collect(shards, len(prompts), label)
 

@@ -29,8 +29,9 @@ def main(iteration: int, base: Path, policy: Path, prompts: Path, responses: Pat
     rows = records.read(prompts, records.PROMPT)
     with common.clock(times) as measured:
         author = Policy(policy, base, params.base.dtype)
-        kept, dropped = answers.fitting(rows, author.tokenizer, generate.max_prompt_tokens)
-        speaker = Speaker(author, sampling, generate.shard_prompts, common.scratch())
+        engine = generate.engine, params.vllm, generate.batch_invariant
+        speaker = Speaker(author, sampling, generate.shard_prompts, common.scratch(), *engine)
+        kept, dropped = answers.fitting(rows, author.tokenizer, generate.max_prompt_tokens, speaker.room)
         shards = answers.answer(kept, speaker, (params.seed, iteration), generate.n)
         counts = _Counts()
         with common.progress(len(kept), f"generate@{iteration}") as bar:

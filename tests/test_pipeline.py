@@ -86,6 +86,9 @@ def test_the_splits_load_as_one_data_set(reproduced: Project, tmp_path: Path) ->
         ("pair.min_margin", 0.1, from_train(1) | stages("pair@1")),
         ("eval.bootstrap", 300, stages("eval@0", "eval@1", "eval@2", "eval@3", "report")),
         ("generate.temperature", 1.1, from_train(1) | stages("generate@1", "rank@1", "pair@1")),
+        ("vllm.enforce_eager", True, from_train(1) | stages("generate@1", "rank@1", "pair@1", "eval@0")),
+        ("generate.engine", "vllm", from_train(1) | stages("generate@1", "rank@1", "pair@1")),
+        ("eval.engine", "vllm", stages("eval@0", "eval@1", "eval@2", "eval@3", "report")),
         ("prompts.per_iteration", 7, from_train(1) | {f"{s}@{n}" for s in LOOP[:-1] for n in (1, 2, 3)}),
     ],
 )

@@ -13,6 +13,7 @@ from typing import Any
 
 from pairloop.errors import ParameterError
 from pairloop.params.data import Base, Generate, Pool, Prompts
+from pairloop.params.engines import VLLM
 from pairloop.params.judging import Judge
 from pairloop.params.rankers import KINDS, Encoder, Rankers
 from pairloop.params.ranking import Eval, Pair, Rank, Teach
@@ -21,6 +22,7 @@ from pairloop.params.training import Train
 
 __all__ = [
     "KINDS",
+    "VLLM",
     "Base",
     "Encoder",
     "Eval",
@@ -56,6 +58,7 @@ class Params:
     pool: Pool = field(default_factory=Pool)
     prompts: Prompts = field(default_factory=Prompts)
     generate: Generate = field(default_factory=Generate)
+    vllm: VLLM = field(default_factory=VLLM)
     teach: Teach = field(default_factory=Teach)
     rank: Rank = field(default_factory=Rank)
     rankers: Rankers = field(default_factory=Rankers)
@@ -64,6 +67,13 @@ class Params:
     pair: Pair = field(default_factory=Pair)
     train: Train = field(default_factory=Train)
     eval: Eval = field(default_factory=Eval)
+
+    def __post_init__(self) -> None:
+        if self.generate.batch_invariant and self.generate.engine == "transformers":
+            raise ParameterError(
+                "generate.batch_invariant is true, but generate.engine is transformers, which has no such mode: set it "
+                "to false, or the engine to vllm"
+            )
 
     @property
     def teachers(self) -> frozenset[str]:

@@ -61,8 +61,13 @@ class Prompts:
 class Generate:
     """How responses are sampled from the current policy."""
 
-    engine: str = choice("transformers", "transformers")
-    """What samples. `transformers` runs anywhere, and gives the same bytes again on the same machine."""
+    engine: str = choice("transformers", "transformers", "vllm")
+    """What samples. `transformers` runs anywhere, and gives the same bytes again on the same machine. `vllm` is for
+    GPUs and many prompts (section `vllm`); its float sums depend on what is answered together. docs/engines.md."""
+
+    batch_invariant: bool = flag(False)
+    """Let vLLM compute a response in the same way whatever is answered beside it: the same bytes again on GPUs of one
+    kind, and slower. GPUs only."""
 
     n: int = integer(5, low=2)
     """Responses per prompt (the model card's 5). Pairwise rankers cost n² comparisons."""

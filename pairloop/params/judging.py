@@ -13,6 +13,9 @@ class Judge:
     """Who judges. `self`: the current policy (self-rewarding). A reference as in `base.model`: that model, here. With
     `judge.endpoint`: the name by which the endpoint knows the model."""
 
+    engine: str = choice("transformers", "transformers", "vllm")
+    """What a model here answers with, as in `generate.engine`. An endpoint has its own."""
+
     endpoint: str | None = optional_url()
     """Base URL of a server with OpenAI's chat completions, such as http://localhost:8000/v1. null: no server."""
 

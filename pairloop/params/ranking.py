@@ -123,6 +123,9 @@ class Eval:
     prompts: int = integer(120, low=2)
     """Held-out prompts to answer: the first of the eval set, in the file's order."""
 
+    engine: str = choice("transformers", "transformers", "vllm")
+    """What answers the held-out prompts, as in `generate.engine`. The same for every iteration."""
+
     temperature: float = real(0.7, "a number, at least 0", lambda v: v >= 0)
     """Softmax temperature; 0 is greedy. AlpacaEval's config of the published model has 0.5."""
 

@@ -32,6 +32,16 @@ def reals(default: tuple[float, ...], allowed: str, inside: Callable[[float], bo
     return _field(default, allowed, lambda v: each(v if isinstance(v, tuple) else (v,)))
 
 
+def optional_integer(low: int) -> Any:
+    """A whole number from `low`, or null."""
+    return _field(None, f"null or a whole number, at least {low}", lambda v: v is None or (type(v) is int and v >= low))
+
+
+def optional_real(allowed: str, inside: Callable[[float], bool]) -> Any:
+    """A number for which `inside` holds, or null; `allowed` says that in words."""
+    return _field(None, allowed, lambda v: v is None or (type(v) in (int, float) and bool(inside(v))))
+
+
 def choice(default: str, *options: str) -> Any:
     """One of a few words."""
     return _field(default, "one of " + ", ".join(options), lambda v: v in options)

