@@ -191,7 +191,7 @@ def test_a_damaged_file_between_stages_is_named(project: Project, edit: Edit) ->
     content = path.read_bytes()
     path.unlink()
     path.write_bytes(content[:200])
-    models = ["models/iteration_0", "models/teacher"]
+    models = ["models/iteration_0", "models/iteration_0", "models/teacher"]
     files = ["data/iteration_1/prompts.parquet", "data/iteration_1/responses.parquet", "data/out.parquet"]
     verb = [sys.executable, "-m", "stages.rank", "--iteration", "1"]
     found = project.run(*verb, *models, *files, "a.json", "b.json", check=False)
