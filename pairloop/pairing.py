@@ -3,7 +3,7 @@
 import random
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from math import log
 
@@ -116,62 +116,73 @@ def _conversation(prompt: str, response: str) -> list[dict[str, str]]:
     return [{"content": prompt, "role": "user"}, {"content": response, "role": "assistant"}]
 
 
-def split(pairs: list[Row], test_fraction: float, seed: int) -> tuple[list[Row], list[Row]]:
-    """Train and test pairs. A prompt's pairs stay together; at least one prompt is for testing if there are two.
+def test_prompts(prompt_ids: Iterable[str], test_fraction: float, seed: int) -> set[str]:
+    """Which of the prompts that gave pairs are held out: at least one if there are two.
 
-    Which prompts are for testing depends on the seed and their ids, not on their order or the other prompts' scores.
+    It depends on the seed and their ids, not on their order or the prompts' scores. All pairs of a prompt go together.
     """
-    prompts = sorted({row["prompt_id"] for row in pairs}, key=lambda prompt_id: seed_of(seed, "test", prompt_id))
-    count = max(1, round(test_fraction * len(prompts))) if len(prompts) > 1 else 0
-    test = set(prompts[:count])
-    return [row for row in pairs if row["prompt_id"] not in test], [row for row in pairs if row["prompt_id"] in test]
+    prompts = sorted(set(prompt_ids), key=lambda prompt_id: seed_of(seed, "test", prompt_id))
+    return set(prompts[: max(1, round(test_fraction * len(prompts))) if len(prompts) > 1 else 0])
 
 
-def summary(pairs: Sequence[Row]) -> dict[str, float]:
-    """Means over pairs.
+class Summary:
+    """Figures about pairs, gathered a batch at a time: numbers stay in memory, texts do not.
 
-    Returns:
-        `mean_margin` in the ranker's unit, `chosen_words` and `rejected_words`, and `chosen_refusals` and
-        `rejected_refusals`, the shares that refuse to answer. 0 where there are no pairs.
+    Beside the pairs stand those that there would be without the length penalty and the length limit.
     """
-    texts = {side: [row[side][1]["content"] for row in pairs] for side in ("chosen", "rejected")}
-    means = {"mean_margin": _mean([margin(row) for row in pairs])}
-    means |= {f"{side}_words": _mean([len(text.split()) for text in found]) for side, found in texts.items()}
-    return means | {f"{side}_refusals": _mean([refuses(text) for text in found]) for side, found in texts.items()}
+
+    def __init__(self, params: Pair, seed: int, iteration: int) -> None:
+        self._params, self._seed, self._iteration = params, seed, iteration
+        self._figures: list[tuple[float, ...]] = []
+        self._uncontrolled: list[tuple[float, ...]] = []
+        self._correlations: list[float | None] = []
+        self._uncontrolled_correlations: list[float | None] = []
+
+    def add(self, ranked: Sequence[Row], pairs: Sequence[Row]) -> None:
+        """Count ranked rows and the pairs made from them."""
+        free = replace(self._params, length_penalty=0.0, max_length_ratio=0.0)
+        self._figures += map(_figures, pairs)
+        self._uncontrolled += map(_figures, pair(ranked, free, self._seed, self._iteration)[0])
+        self._correlations += _length_correlations(ranked, self._params.length_penalty)
+        self._uncontrolled_correlations += _length_correlations(ranked, 0.0)
+
+    def result(self) -> dict[str, float | None]:
+        """The figures.
+
+        Returns:
+            Means over pairs: `mean_margin` in the ranker's unit, `chosen_words` and `rejected_words`, and
+            `chosen_refusals` and `rejected_refusals`, the shares that refuse to answer; 0 where there are no pairs.
+            `length_correlation`, the mean rank correlation within a prompt of penalised score and number of words; and
+            with the prefix `uncontrolled_` the same of the scores as they are, and `pairs`, `chosen_words` and
+            `rejected_words` of pairs made with `length_penalty` and `max_length_ratio` at 0.
+        """
+        free = _means(self._uncontrolled)
+        return _means(self._figures) | {
+            "length_correlation": winrate.mean_of_defined(self._correlations),
+            "uncontrolled_length_correlation": winrate.mean_of_defined(self._uncontrolled_correlations),
+            "uncontrolled_pairs": len(self._uncontrolled),
+            "uncontrolled_chosen_words": free["chosen_words"],
+            "uncontrolled_rejected_words": free["rejected_words"],
+        }
 
 
-def _mean(values: Sequence[float]) -> float:
-    return statistics.fmean(values) if values else 0.0
+def _figures(pair: Row) -> tuple[float, ...]:
+    chosen, rejected = (pair[side][1]["content"] for side in ("chosen", "rejected"))
+    return margin(pair), len(chosen.split()), len(rejected.split()), refuses(chosen), refuses(rejected)
 
 
-def length_control(ranked: Sequence[Row], params: Pair, seed: int, iteration: int) -> dict[str, float | None]:
-    """What the pairs of `ranked` would be without the length penalty and the length limit, beside what they are.
-
-    Returns:
-        `length_correlation`, the mean rank correlation within a prompt of penalised score and number of words; and
-        with the prefix `uncontrolled_` the same of the scores as they are, and `chosen_words`, `rejected_words` and
-        `pairs` of pairs made with `length_penalty` and `max_length_ratio` at 0.
-    """
-    free = replace(params, length_penalty=0.0, max_length_ratio=0.0)
-    pairs, _ = pair(ranked, free, seed, iteration)
-    means = summary(pairs)
-    return {
-        "length_correlation": _length_correlation(ranked, params.length_penalty),
-        "uncontrolled_length_correlation": _length_correlation(ranked, 0.0),
-        "uncontrolled_pairs": len(pairs),
-        "uncontrolled_chosen_words": means["chosen_words"],
-        "uncontrolled_rejected_words": means["rejected_words"],
-    }
+def _means(figures: Sequence[tuple[float, ...]]) -> dict[str, float | None]:
+    names = ("mean_margin", "chosen_words", "rejected_words", "chosen_refusals", "rejected_refusals")
+    columns = zip(*figures, strict=True) if figures else [(0.0,)] * len(names)
+    return {name: statistics.fmean(column) for name, column in zip(names, columns, strict=True)}
 
 
-def _length_correlation(ranked: Sequence[Row], penalty: float) -> float | None:
-    scores, texts = [], []
+def _length_correlations(ranked: Sequence[Row], penalty: float) -> Iterator[float | None]:
     for row in ranked:
         usable = [i for i, text in enumerate(row["responses"]) if text.strip()]
         if usable:
-            scores.append([score for score, _ in _penalised(row, usable, penalty)])
-            texts.append([row["responses"][i] for i in usable])
-    return winrate.mean_length_correlation(scores, texts)
+            scores = [score for score, _ in _penalised(row, usable, penalty)]
+            yield winrate.length_correlation(scores, [row["responses"][i] for i in usable])
 
 
 def margin(row: Row) -> float:

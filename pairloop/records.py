@@ -1,10 +1,15 @@
 """The files between the steps: their Arrow schemas, and the only reader and writer of them."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+from pairloop import locks
 from pairloop.errors import DataError
 
 Row = dict[str, Any]
@@ -42,6 +47,9 @@ PAIR = {
 
 Schema = dict[str, str]
 
+ROW_GROUP = 256
+"""Rows that are written together: with five responses of 8 kB each, 10 MB."""
+
 
 def arrow_schema(schema: Schema) -> Any:
     """The pyarrow schema of one of the formats above."""
@@ -68,7 +76,7 @@ def read(path: Path, schema: Schema) -> list[Row]:
     return [row for batch in stream(path, schema) for row in batch]
 
 
-def stream(path: Path, schema: Schema, batch_rows: int = 256) -> Iterator[list[Row]]:
+def stream(path: Path, schema: Schema, batch_rows: int = ROW_GROUP) -> Iterator[list[Row]]:
     """The rows of a parquet file in batches, so that memory does not grow with the file. Checks as `read` does."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -113,25 +121,42 @@ def write(path: Path, schema: Schema, batches: Iterable[list[Row]]) -> int:
     """Write batches of rows as parquet, under a temporary name until complete.
 
     Returns:
-        The number of rows. The same rows in the same batches give the same bytes.
+        The number of rows. The same rows give the same bytes, however they are cut into batches; no more than
+        ROW_GROUP of them are in memory besides a batch.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    rows = 0
+    count = 0
     arrow = arrow_schema(schema)
-    try:
-        with pq.ParquetWriter(partial, arrow, compression="zstd") as writer:
-            for batch in batches:
-                if batch:
-                    writer.write_table(pa.Table.from_pylist(batch, schema=arrow))
-                rows += len(batch)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return rows
+    rows = chain.from_iterable(batches)
+    with _replacing(path) as partial, pq.ParquetWriter(partial, arrow, compression="zstd") as writer:
+        while group := list(islice(rows, ROW_GROUP)):
+            writer.write_table(pa.Table.from_pylist(group, schema=arrow))
+            count += len(group)
+    return count
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to, which becomes `path` when all went well.
+
+    Each process has its own, so that two that write the same file do not mix. What a killed one left is deleted.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{path.name}.*.partial"):
+        with locks.alone(left) as is_left:
+            if is_left:
+                left.unlink(missing_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid4().hex}.partial")
+    with locks.shared(partial):
+        try:
+            yield partial
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: object) -> None:
@@ -141,13 +166,8 @@ def write_json(path: Path, content: object) -> None:
 
 def write_text(path: Path, content: str) -> None:
     """Write a UTF-8 text, under a temporary name until complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with _replacing(path) as partial:
         partial.write_text(content, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Any:

@@ -1,6 +1,6 @@
 """Scores for responses, in shards that survive a kill; and which ranker gives them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -178,8 +178,8 @@ def _frozen(base: Path, dtype: str) -> tuple[Any, Any]:
     return models.load_model(base, dtype), models.load_tokenizer(base)
 
 
-def score(rows: Sequence[Row], ranking: Ranking, shard_prompts: int, scratch: Path) -> Iterator[list[Row]]:
-    """Scores of each row's responses, a shard at a time.
+def score(rows: Iterable[Row], ranking: Ranking, shard_prompts: int, scratch: Path) -> Iterator[list[Row]]:
+    """Scores of each row's responses, a shard at a time; no more rows than a shard's are in memory.
 
     Args:
         rows: `prompt`, `responses` and `constraints` (JSON or None) are read.
@@ -194,7 +194,7 @@ def score(rows: Sequence[Row], ranking: Ranking, shard_prompts: int, scratch: Pa
     Raises:
         RankingError: a score is not a finite number; names the prompt and the response.
     """
-    items = [{name: row[name] for name in ("prompt", "responses", "constraints")} for row in rows]
+    items = ({name: row[name] for name in ("prompt", "responses", "constraints")} for row in rows)
 
     def scored(shard: Sequence[Row]) -> list[Row]:
         return _score_shard(shard, ranking, scratch)

@@ -73,11 +73,17 @@ def rank_correlation(values: Sequence[float], others: Sequence[float]) -> float 
 
 def mean_length_correlation(scores: Sequence[Sequence[float]], texts: Sequence[Sequence[str]]) -> float | None:
     """Mean over prompts of the rank correlation between score and number of words; None where none is defined."""
-    found = [
-        rank_correlation(own, [len(text.split()) for text in candidates])
-        for own, candidates in zip(scores, texts, strict=True)
-    ]
-    defined = [value for value in found if value is not None]
+    return mean_of_defined([length_correlation(*both) for both in zip(scores, texts, strict=True)])
+
+
+def length_correlation(scores: Sequence[float], texts: Sequence[str]) -> float | None:
+    """Rank correlation between the scores of one prompt's texts and their numbers of words."""
+    return rank_correlation(scores, [len(text.split()) for text in texts])
+
+
+def mean_of_defined(values: Sequence[float | None]) -> float | None:
+    """Mean of those that are not None; None where none is left."""
+    defined = [value for value in values if value is not None]
     return statistics.fmean(defined) if defined else None
 
 

@@ -3,13 +3,18 @@
 import hashlib
 import json
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import click
+
+from pairloop import locks
 
 Item = dict[str, Any]
 
@@ -25,7 +30,7 @@ def versions(*packages: str) -> dict[str, str]:
 
 
 def shards(
-    items: Sequence[Item],
+    items: Iterable[Item],
     size: int,
     fingerprint: Item,
     function: Callable[[Sequence[Item]], list[Item]],
@@ -34,24 +39,39 @@ def shards(
     """Apply `function` to `items`, `size` at a time; a shard that an earlier run finished is read, not made again.
 
     A shard is the unit of determinism: its items are always computed together, in the same order, so a resumed run
-    gives the same bytes as an unbroken one.
+    gives the same bytes as an unbroken one. Only one shard is in memory at a time.
 
     Args:
         items: what to work on; JSON values.
         size: items in a shard; the last may have fewer.
         fingerprint: whatever else decides the result: model checksums, parameters, versions. JSON values.
         function: makes a list of JSON values from one shard's items.
-        scratch: folder for finished shards.
+        scratch: folder for finished shards; those of one fingerprint share a folder, which `prune` spares meanwhile.
     """
-    for start in range(0, len(items), size):
-        shard = items[start : start + size]
-        key = hashlib.sha256(_canonical([fingerprint, list(shard)])).hexdigest()
-        path = scratch / key[:2] / key
-        done = _stored(path)
-        if done is None:
-            done = function(shard)
-            _store(path, done)
-        yield done
+    folder = scratch / _sha256(fingerprint)
+    with locks.shared(_lock(folder)):
+        for shard in _cut(items, size):
+            path = _place(folder, shard)
+            done = _stored(path)
+            if done is None:
+                done = function(shard)
+                _store(path, done)
+            yield done
+
+
+def _cut(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    rest = iter(items)
+    while shard := list(islice(rest, size)):
+        yield shard
+
+
+def _place(folder: Path, shard: Sequence[Item]) -> Path:
+    key = _sha256(list(shard))
+    return folder / key[:2] / key
+
+
+def _lock(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.lock")
 
 
 def _stored(path: Path) -> list[Item] | None:
@@ -70,7 +90,7 @@ def _stored(path: Path) -> list[Item] | None:
 def _store(path: Path, result: list[Item]) -> None:
     content = _canonical(result)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")
     try:
         with partial.open("wb") as file:
             file.write(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
@@ -81,21 +101,37 @@ def _store(path: Path, result: list[Item]) -> None:
         partial.unlink(missing_ok=True)
 
 
-def prune(scratch: Path, max_bytes: int, idle_seconds: float = 3600) -> int:
-    """Delete the shards unused for longest until `max_bytes` are left; never one used in the last `idle_seconds`.
+def prune(scratch: Path, max_bytes: int) -> int:
+    """Delete the files unused for longest until `max_bytes` are left; never one of work that a process is at.
+
+    Work is a folder with a lock of its name beside it: the shards of one fingerprint, the checkpoints of one training.
 
     Returns:
         The number of bytes freed.
     """
-    files = sorted((p for p in scratch.rglob("*") if p.is_file()), key=lambda p: p.stat().st_mtime)
-    total = sum(p.stat().st_size for p in files)
+    total = sum(path.stat().st_size for path in _files(scratch))
     freed = 0
-    for path in files:
-        if total - freed <= max_bytes or time.time() - path.stat().st_mtime < idle_seconds:
-            break
-        freed += path.stat().st_size
-        path.unlink()
+    with ExitStack() as held:
+        marked = [path.with_suffix("") for path in sorted(scratch.rglob("*.lock"))]
+        idle = [folder for folder in marked if held.enter_context(locks.alone(_lock(folder)))]
+        for path in sorted((p for folder in idle for p in _files(folder)), key=lambda p: p.stat().st_mtime):
+            if total - freed <= max_bytes:
+                break
+            freed += path.stat().st_size
+            path.unlink()
+        for folder in idle:
+            if not _files(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+                _lock(folder).unlink(missing_ok=True)
     return freed
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def _sha256(value: object) -> str:
+    return hashlib.sha256(_canonical(value)).hexdigest()
 
 
 def _canonical(value: object) -> bytes:

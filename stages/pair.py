@@ -1,11 +1,13 @@
 """pair: turn an iteration's rankings into its train and test splits."""
 
 import json
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 
 import click
 
 from pairloop import pairing, records
+from pairloop.params import Params
 from pairloop.records import Row
 from stages import common
 
@@ -26,31 +28,50 @@ def main(
 ) -> None:
     """Pair the responses in RANKINGS and write TRAIN_SPLIT and TEST_SPLIT."""
     params = common.load(iteration)
-    ranked = records.read(rankings, records.RANKING)
-    pairs, reasons = pairing.pair(ranked, params.pair, params.seed, iteration)
-    train, test = pairing.split(pairs, params.pair.test_fraction, params.seed)
-    records.write(train_split, records.PAIR, [train])
-    records.write(test_split, records.PAIR, [test])
-    counts = {"rows_in": len(ranked), "rows_out": len(ranked) - len(reasons), "dropped": pairing.count(reasons)}
-    split = {"train_pairs": len(train), "test_pairs": len(test)}
-    means = pairing.summary(pairs) | pairing.length_control(ranked, params.pair, params.seed, iteration)
-    records.write_json(metrics, records.rounded(counts | split | means))
+    found = _Found(rankings, params, iteration)
+    test = pairing.test_prompts(found.paired, params.pair.test_fraction, params.seed)
+    train_pairs = records.write(train_split, records.PAIR, found.pairs(lambda prompt_id: prompt_id not in test))
+    test_pairs = records.write(test_split, records.PAIR, found.pairs(lambda prompt_id: prompt_id in test))
+    dropped = pairing.count(found.reasons)
+    counts = {"rows_in": found.rows, "rows_out": found.rows - len(found.reasons), "dropped": dropped}
+    split = {"train_pairs": train_pairs, "test_pairs": test_pairs}
+    records.write_json(metrics, records.rounded(counts | split | found.summary.result()))
     stated = {row["prompt_id"]: row["constraints"] for row in records.read(prompts, records.PROMPT)}
-    records.write_json(samples, [_sample(row, stated, reasons, train, test) for row in ranked[:SHOWN]])
+    records.write_json(samples, [_sample(row, pairs, stated, found.reasons, test) for row, pairs in found.shown])
 
 
-def _sample(row: Row, stated: Row, reasons: dict[str, str], train: list[Row], test: list[Row]) -> Row:
+class _Found:
+    """What the rankings give, read once for the figures and again for the pairs: their texts need not fit in memory."""
+
+    def __init__(self, rankings: Path, params: Params, iteration: int) -> None:
+        self.rankings, self.params, self.iteration = rankings, params, iteration
+        self.rows = 0
+        self.paired: set[str] = set()
+        self.reasons: dict[str, str] = {}
+        self.summary = pairing.Summary(params.pair, params.seed, iteration)
+        self.shown: list[tuple[Row, list[Row]]] = []
+        for ranked in records.stream(rankings, records.RANKING):
+            pairs, reasons = self._pair(ranked)
+            self.rows += len(ranked)
+            self.paired |= {pair["prompt_id"] for pair in pairs}
+            self.reasons |= reasons
+            self.summary.add(ranked, pairs)
+            self.shown += [(row, self._pair([row])[0]) for row in ranked[: SHOWN - len(self.shown)]]
+
+    def pairs(self, wanted: Callable[[str], bool]) -> Iterator[list[Row]]:
+        """The pairs of the prompts whose id is wanted, a batch at a time."""
+        for ranked in records.stream(self.rankings, records.RANKING):
+            yield self._pair([row for row in ranked if wanted(row["prompt_id"])])[0]
+
+    def _pair(self, ranked: list[Row]) -> tuple[list[Row], dict[str, str]]:
+        return pairing.pair(ranked, self.params.pair, self.params.seed, self.iteration)
+
+
+def _sample(row: Row, pairs: list[Row], stated: Row, reasons: dict[str, str], test: Set[str]) -> Row:
     """One prompt with everything that happened to it, as the report shows it."""
     prompt_id = row["prompt_id"]
-    found = {
-        name: pair
-        for name, pairs in (("train", train), ("test", test))
-        for pair in pairs
-        if pair["prompt_id"] == prompt_id
-    }
-    split = next(iter(found), None)
     sides = {
-        side: row["responses"].index(found[split][side][1]["content"]) if split else None
+        side: row["responses"].index(pairs[-1][side][1]["content"]) if pairs else None
         for side in ("chosen", "rejected")
     }
     return {
@@ -61,7 +82,7 @@ def _sample(row: Row, stated: Row, reasons: dict[str, str], train: list[Row], te
         "finish_reasons": row["finish_reasons"],
         **sides,
         "reason": reasons.get(prompt_id),
-        "split": split,
+        "split": ("test" if prompt_id in test else "train") if pairs else None,
     }
 
 

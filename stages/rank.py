@@ -1,6 +1,8 @@
 """rank: a score for every response."""
 
 import statistics
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -37,55 +39,80 @@ def main(
     params = common.load(iteration)
     places = scoring.Places(base, teacher, policy)
     stated = {row["prompt_id"]: row["constraints"] for row in records.read(prompts, records.PROMPT)}
-    rows = [row | {"constraints": stated[row["prompt_id"]]} for row in records.read(responses, records.RESPONSE)]
     with common.clock(times):
         ranking = scoring.configured(params.rank.ranker, places, params, params.rank.constraints_first)
-        found = _scores(rows, ranking, params, f"rank@{iteration}")
-        second = _second(rows, found, places, params, f"rank@{iteration}, second")
-    ranked = [
-        {name: row[name] for name in records.RESPONSE}
-        | {"scores": own["scores"], "ranker": ranking.name, "comparisons": own["comparisons"]}
-        for row, own in zip(rows, found, strict=True)
-    ]
-    records.write(rankings, records.RANKING, [ranked])
-    more = {"second": second, "judge": scoring.judge_counts(found)}
-    records.write_json(metrics, records.rounded(_summary(ranked, stated, ranking.name) | more))
+        seen = _Seen(ranking.name)
+        found = _scored(responses, stated, ranking, params, f"rank@{iteration}")
+        written = records.write(rankings, records.RANKING, seen.over(found))
+        second = _second(responses, stated, seen.scores, places, params, f"rank@{iteration}, second")
+    rows = {"ranker": ranking.name, "rows_in": written, "rows_out": written, "dropped": {}}
+    more = {"second": second, "judge": scoring.judge_counts(seen.judged)}
+    records.write_json(metrics, records.rounded(rows | seen.summary() | more))
 
 
-def _scores(rows: list[Row], ranking: scoring.Ranking, params: Params, label: str) -> list[Row]:
-    shards = scoring.score(rows, ranking, params.rank.shard_prompts, common.scratch())
-    return common.collect(shards, len(rows), label)
+def _scored(
+    responses: Path, stated: Row, ranking: scoring.Ranking, params: Params, label: str
+) -> Iterator[tuple[Row, Row]]:
+    """Each row of responses with what the ranker found; neither side is in memory as a whole."""
+    shards = scoring.score(_rows(responses, stated), ranking, params.rank.shard_prompts, common.scratch())
+    with common.progress(len(stated), label) as bar:
+        for both in zip(_rows(responses, stated), chain.from_iterable(shards), strict=True):
+            yield both
+            bar.update()
 
 
-def _second(rows: list[Row], found: list[Row], places: scoring.Places, params: Params, label: str) -> Row | None:
+def _rows(responses: Path, stated: Row) -> Iterator[Row]:
+    for batch in records.stream(responses, records.RESPONSE):
+        yield from (row | {"constraints": stated[row["prompt_id"]]} for row in batch)
+
+
+def _second(
+    responses: Path, stated: Row, scores: list[list[float]], places: scoring.Places, params: Params, label: str
+) -> Row | None:
     """How far `rank.second`, which does not look at constraints, agrees with the scores that were found."""
     kind = params.rank.second
     if kind is None:
         return None
-    theirs = _scores(rows, scoring.configured(kind, places, params), params, label)
-    return {"ranker": kind} | quality.agreement([row["scores"] for row in found], [row["scores"] for row in theirs])
+    found = _scored(responses, stated, scoring.configured(kind, places, params), params, label)
+    return {"ranker": kind} | quality.agreement(scores, [own["scores"] for _, own in found])
 
 
-def _summary(ranked: list[Row], stated: Row, ranker: str) -> Row:
-    scores = [row["scores"] for row in ranked]
-    shares = [
-        constraints.share(constraints.parse(stated[row["prompt_id"]]), text)
-        for row in ranked
-        if stated[row["prompt_id"]]
-        for text in row["responses"]
-    ]
-    return {
-        "ranker": ranker,
-        "rows_in": len(ranked),
-        "rows_out": len(ranked),
-        "dropped": {},
-        "responses": sum(len(found) for found in scores),
-        "ties": sum(len(found) - len(set(found)) for found in scores),
-        "length_correlation": winrate.mean_length_correlation(scores, [row["responses"] for row in ranked]),
-        "constraint_share": statistics.fmean(shares) if shares else None,
-        "position_bias": quality.position_bias([row["comparisons"] for row in ranked if row["comparisons"]]),
-        "margins": quality.margins(scores),
-    }
+class _Seen:
+    """Keeps of the rows that stream past what the metrics need: numbers, no texts."""
+
+    def __init__(self, ranker: str) -> None:
+        self.ranker = ranker
+        self.scores: list[list[float]] = []
+        self.judged: list[Row] = []
+        self.comparisons: list[list[list[float]]] = []
+        self.shares: list[float] = []
+        self.lengths: list[float | None] = []
+
+    def over(self, found: Iterable[tuple[Row, Row]]) -> Iterator[list[Row]]:
+        """Rows of records.RANKING."""
+        for row, own in found:
+            self._add(row, own)
+            kept = {name: row[name] for name in records.RESPONSE}
+            yield [kept | {"scores": own["scores"], "ranker": self.ranker, "comparisons": own["comparisons"]}]
+
+    def _add(self, row: Row, own: Row) -> None:
+        self.scores.append(own["scores"])
+        self.judged.append({"judge": own["judge"]})
+        self.comparisons += [own["comparisons"]] if own["comparisons"] else []
+        self.lengths.append(winrate.length_correlation(own["scores"], row["responses"]))
+        if row["constraints"]:
+            asked = constraints.parse(row["constraints"])
+            self.shares += [constraints.share(asked, text) for text in row["responses"]]
+
+    def summary(self) -> Row:
+        return {
+            "responses": sum(len(found) for found in self.scores),
+            "ties": sum(len(found) - len(set(found)) for found in self.scores),
+            "length_correlation": winrate.mean_of_defined(self.lengths),
+            "constraint_share": statistics.fmean(self.shares) if self.shares else None,
+            "position_bias": quality.position_bias(self.comparisons),
+            "margins": quality.margins(self.scores),
+        }
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ def main() -> None:
 @main.command(cls=common.Verb)
 @click.option("--max-gigabytes", type=click.FloatRange(min=0), default=5.0, show_default=True)
 def prune(max_gigabytes: float) -> None:
-    """Delete the work unused for longest, except what was used within the last hour."""
+    """Delete the work unused for longest, but never what a running stage uses."""
     freed = work.prune(common.scratch(), int(max_gigabytes * 1e9))
     click.echo(f"{freed / 1e6:.1f} MB freed")
 

@@ -78,37 +78,42 @@ def test_best_random_is_drawn_from_seed_iteration_and_prompt_only() -> None:
     assert {chosen for chosen, _ in first} == {"text 0"} and len({rejected for _, rejected in first}) == 3
 
 
-def test_test_prompts_are_never_trained_on_and_do_not_depend_on_order() -> None:
-    params = Pair(strategy="best_k_worst_k")
-    pairs, _ = pairing.pair([row([4.0, 3.0, 2.0, 1.0], prompt_id=str(i)) for i in range(20)], params, 0, 1)
-    train, test = pairing.split(pairs, 0.1, seed=0)
-    assert len(test) == 4 and len(train) == 36
-    assert not {p["prompt_id"] for p in train} & {p["prompt_id"] for p in test}
-    again = pairing.split(pairs[::-1], 0.1, seed=0)[1]
-    assert {p["prompt_id"] for p in again} == {p["prompt_id"] for p in test}
-    assert {p["prompt_id"] for p in pairing.split(pairs, 0.1, seed=1)[1]} != {p["prompt_id"] for p in test}
+def test_test_prompts_do_not_depend_on_order_and_differ_with_the_seed() -> None:
+    ids = [str(i) for i in range(20)]
+    test = pairing.test_prompts(ids, 0.1, seed=0)
+    assert len(test) == 2 and test < set(ids)
+    assert pairing.test_prompts(ids[::-1], 0.1, seed=0) == test
+    assert pairing.test_prompts(ids, 0.1, seed=1) != test
 
 
-def test_two_prompts_are_enough_for_a_test_pair() -> None:
-    pairs, _ = pairing.pair([row([1.0, 2.0], prompt_id=i) for i in "ab"], Pair(), 0, 1)
-    train, test = pairing.split(pairs, 0.01, seed=0)
-    assert len(train) == len(test) == 1
+def test_two_prompts_are_enough_for_a_test_prompt_and_one_is_not() -> None:
+    assert len(pairing.test_prompts("ab", 0.01, seed=0)) == 1
+    assert pairing.test_prompts("a", 0.5, seed=0) == set()
+
+
+def figures(ranked: list[Any], params: Pair) -> dict[str, float | None]:
+    """The summary of ranked rows that come one at a time."""
+    summary = pairing.Summary(params, 0, 1)
+    for one in ranked:
+        summary.add([one], pairing.pair([one], params, 0, 1)[0])
+    return summary.result()
 
 
 def test_the_summary_is_about_pairs() -> None:
-    pairs, _ = pairing.pair([row([1.0, 3.0], ["one", "two words"])], Pair(), 0, 1)
-    assert pairing.summary(pairs) == {
-        **{"mean_margin": 2.0, "chosen_words": 2.0, "rejected_words": 1.0},
-        **{"chosen_refusals": 0.0, "rejected_refusals": 0.0},
+    found = figures([row([1.0, 3.0], ["one", "two words"]), row([1.0, 2.0], ["one", "now four words here"])], Pair())
+    assert {name: found[name] for name in ("mean_margin", "chosen_words", "rejected_words")} == {
+        **{"mean_margin": 1.5, "chosen_words": 3.0, "rejected_words": 1.0}
     }
+    assert found["chosen_refusals"] == found["rejected_refusals"] == 0.0
+    assert figures([row([1.0, 1.0])], Pair())["mean_margin"] == 0.0
 
 
 def test_length_control_is_shown_beside_what_pairs_would_be_without_it() -> None:
     ranked = [row([1.0, 1.1, 0.0], ["short text", "long " * 40, "middle " * 5])]
-    free = pairing.length_control(ranked, Pair(), 0, 1)
-    held = pairing.length_control(ranked, Pair(length_penalty=2.0), 0, 1)
+    free = figures(ranked, Pair())
+    held = figures(ranked, Pair(length_penalty=2.0))
     assert free["length_correlation"] == free["uncontrolled_length_correlation"] == 0.5
     assert held["length_correlation"] == -1.0
     assert held["uncontrolled_length_correlation"] == 0.5
     assert held["uncontrolled_chosen_words"] == 40
-    assert pairing.length_control(ranked, Pair(max_length_ratio=2.0), 0, 1)["uncontrolled_pairs"] == 1
+    assert figures(ranked, Pair(max_length_ratio=2.0))["uncontrolled_pairs"] == 1

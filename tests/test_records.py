@@ -46,6 +46,22 @@ def test_what_is_written_is_read_again_and_gives_the_same_bytes(tmp_path: Path) 
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
+def test_the_bytes_do_not_depend_on_the_batches(tmp_path: Path) -> None:
+    rows = [RESPONSE | {"prompt_id": str(n)} for n in range(600)]
+    records.write(tmp_path / "a", records.RESPONSE, [rows])
+    records.write(tmp_path / "b", records.RESPONSE, [rows[start : start + 7] for start in range(0, 600, 7)])
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    for batch_rows in (7, 256, 1000):
+        assert [row for batch in records.stream(tmp_path / "a", records.RESPONSE, batch_rows) for row in batch] == rows
+
+
+def test_what_a_killed_writer_left_is_cleared_away_by_the_next(tmp_path: Path) -> None:
+    left = tmp_path / ".responses.parquet.0123.partial"
+    left.write_bytes(b"half")
+    records.write(tmp_path / "responses.parquet", records.RESPONSE, [[RESPONSE]])
+    assert [path.name for path in tmp_path.iterdir()] == ["responses.parquet"]
+
+
 def test_a_missing_damaged_or_foreign_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "responses.parquet"
     with pytest.raises(DataError, match=r"responses\.parquet: no such file"):

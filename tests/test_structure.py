@@ -18,6 +18,7 @@ PLUMBING = {
     "stages/__init__.py",  # likewise
     "pairloop/errors.py",  # messages
     "pairloop/params",  # values are declared as DVC params
+    "pairloop/locks.py",  # who may write, never what
     "pairloop/records.py",  # formats are a contract that a golden test holds
     "pairloop/fetch.py",  # what it brings is checked by checksum: models/iteration_0, fingerprints of shards
     "pairloop/random_model.py",  # likewise
