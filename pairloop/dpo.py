@@ -105,6 +105,7 @@ def _parameters(job: Job) -> dict[str, Any]:
 
 def _train(job: Job, out: Path, folder: Path, log: Log) -> dict[str, Any]:
     from pairloop import dpo_trainer
+    from pairloop.packed import packed_linears
 
     _check(job)
     tokenizer = models.load_tokenizer(job.base)
@@ -113,9 +114,10 @@ def _train(job: Job, out: Path, folder: Path, log: Log) -> dict[str, Any]:
         for rows in (dpo_data.shuffle(job.pairs, job.seed, job.iteration), job.test_pairs)
     )
     _check_rows(job, pairs, test)
-    with dpo_trainer.settled():
+    policy = _policy(job)
+    with dpo_trainer.settled(), packed_linears(policy, training=True):
         trainer = dpo_trainer.build(
-            policy=_policy(job),
+            policy=policy,
             reference=_reference(job),
             adapter=_fresh_adapter(job),
             tokenizer=tokenizer,
@@ -193,7 +195,7 @@ def _policy(job: Job) -> Any:
             )
         policy = models.load_model(job.base, dtype)
         _check_targets(policy, job.params)
-        return policy
+        return policy.requires_grad_(False)
     from peft import PeftModel
 
     policy = PeftModel.from_pretrained(models.load_model(job.base, dtype), job.parent, is_trainable=True)
