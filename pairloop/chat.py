@@ -28,15 +28,8 @@ def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
         ModelError: the tokenizer has no chat template, or one that changes the prompt's text.
     """
     before, after = _frame(tokenizer)
-    # The frame's own text around its last and first special token is tokenised together with the prompt, as the
-    # tokenizer would: a byte-pair merge may span their border.
-    head, head_tail = _split_after_last_control(tokenizer, before)
-    tail_head, tail = _split_before_first_control(tokenizer, after)
-    prompt = _as_template_would(tokenizer, prompt)
-    middle: list[int] = []
-    for piece in _pieces(tokenizer, head_tail, prompt, tail_head):
-        middle += _ids(tokenizer, piece)
-    return [*_ids(tokenizer, head), *middle, *_ids(tokenizer, tail)]
+    # The frame is tokenised together with the prompt, as the tokenizer would: a byte-pair merge may span their border.
+    return _joined(tokenizer, _pieces(tokenizer, before, _as_template_would(tokenizer, prompt), after))
 
 
 def opening_ids(tokenizer: Any) -> list[int]:
@@ -45,10 +38,14 @@ def opening_ids(tokenizer: Any) -> list[int]:
 
 
 def encode_response(tokenizer: Any, response: str, end: bool = True) -> list[int]:
-    """Token ids of an answer, with the end-of-turn token if it ended by itself."""
-    ids: list[int] = []
-    for piece in _pieces(tokenizer, "", response, ""):
-        ids += _ids(tokenizer, piece)
+    """Token ids of an answer, with the end-of-turn token if it ended by itself.
+
+    After a template that ends in white space, as Zephyr's does, they are those of the text that goes on there; after
+    another, such as Mistral's, those of a text of its own.
+    """
+    pieces = _pieces(tokenizer, "", response, "")
+    goes_on = bool(tokenizer.chat_template) and _frame(tokenizer)[1][-1:].isspace()
+    ids = _joined(tokenizer, pieces, goes_on)
     return [*ids, tokenizer.eos_token_id] if end else ids
 
 
@@ -70,8 +67,7 @@ def encode_exchange(tokenizer: Any, prompt: str, response: str) -> list[int]:
     prompt = prompt if f" {_SENTINEL} " in spaced else prompt.strip()
     response = response if f" {_REPLY} " in spaced else response.strip()
     *first, last = _pieces(tokenizer, before, prompt, between)
-    pieces = [*first, *_pieces(tokenizer, last, response, after)]
-    return [token for piece in pieces for token in _ids(tokenizer, piece)]
+    return _joined(tokenizer, [*first, *_pieces(tokenizer, last, response, after)])
 
 
 def _render_exchange(tokenizer: Any, prompt: str, response: str) -> str:
@@ -121,6 +117,18 @@ def _ids(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
 
 
+def _joined(tokenizer: Any, pieces: list[str], goes_on: bool = False) -> list[int]:
+    """Ids of the pieces of a text; `goes_on` says whether something stands before the first of them, too."""
+    first = _ids_after_others(tokenizer, pieces[0]) if goes_on else _ids(tokenizer, pieces[0])
+    return first + [token for piece in pieces[1:] for token in _ids_after_others(tokenizer, piece)]
+
+
+def _ids_after_others(tokenizer: Any, piece: str) -> list[int]:
+    """Ids of text inside a text: SentencePiece tokenizers would write a space before it, as before a text's first."""
+    line, both = _ids(tokenizer, "\n"), _ids(tokenizer, "\n" + piece)
+    return both[len(line) :] if both[: len(line)] == line else _ids(tokenizer, piece)
+
+
 @lru_cache(maxsize=16)
 def _control_pattern(words: tuple[str, ...]) -> "re.Pattern[str]":
     return re.compile("|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)))
@@ -134,11 +142,6 @@ def _control(tokenizer: Any) -> "re.Pattern[str]":
 def _split_after_last_control(tokenizer: Any, text: str) -> tuple[str, str]:
     ends = [match.end() for match in _special(tokenizer).finditer(text)]
     return (text[: ends[-1]], text[ends[-1] :]) if ends else ("", text)
-
-
-def _split_before_first_control(tokenizer: Any, text: str) -> tuple[str, str]:
-    match = _special(tokenizer).search(text)
-    return (text[: match.start()], text[match.start() :]) if match else (text, "")
 
 
 def _special(tokenizer: Any) -> "re.Pattern[str]":
