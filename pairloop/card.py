@@ -47,7 +47,7 @@ dataset_info:
 
 The prompts are from `{source}`. The responses were sampled from `{base}` and, from iteration 2 on, from what the
 iteration before made of it; `{ranker}` scored them, and the best and the worst became `chosen` and `rejected`. No
-response comes from another model. The columns are those of snorkelai/Snorkel-Mistral-PairRM-DPO-Dataset.
+response comes from another model. {sampled} The columns are those of snorkelai/Snorkel-Mistral-PairRM-DPO-Dataset.
 
 | split | pairs |
 |---|---|
@@ -58,7 +58,7 @@ conversation, and a string `prompt` beside them would be taken for a prompt in a
 """
 
 
-def dataset_card(sizes: Mapping[str, int], base: str, ranker: str, source: str) -> str:
+def dataset_card(sizes: Mapping[str, int], base: str, ranker: str, source: str, sampled: str) -> str:
     """README.md of the folder with the splits: `datasets.load_dataset` reads the splits' names and files from it.
 
     Args:
@@ -66,10 +66,10 @@ def dataset_card(sizes: Mapping[str, int], base: str, ranker: str, source: str) 
         base: reference to iteration 0.
         ranker: what scored the responses.
         source: where the prompts come from.
+        sampled: a sentence about the engine that sampled the responses.
     """
     files = "\n".join(f"  - split: {split}\n    path: {split}.parquet" for split in sizes)
     splits = "\n".join(f"  - name: {split}\n    num_examples: {rows}" for split, rows in sizes.items())
     table = "\n".join(f"| {split} | {rows} |" for split, rows in sizes.items())
-    return _CARD.format(
-        files=files, features=_FEATURES, splits=splits, table=table, source=source, base=base, ranker=ranker
-    )
+    names = {"source": source, "base": base, "ranker": ranker, "sampled": sampled}
+    return _CARD.format(files=files, features=_FEATURES, splits=splits, table=table, **names)

@@ -56,6 +56,9 @@ class Job:
     truncated: dpo_data.Truncated = frozenset()
     """(prompt_id, response) of the responses that sampling cut off."""
 
+    sampled: str = ""
+    """A sentence about the engine that sampled the responses, for the model card."""
+
 
 def train(job: Job, out: Path, scratch: Path, log: Log = lambda step, values: None) -> dict[str, Any]:
     """Train a policy and write it to `out`, which appears only when complete.
@@ -281,4 +284,4 @@ def _write(job: Job, policy: Any, metrics: Mapping[str, Any], out: Path) -> None
             dpo_output.write_full(policy, job.base, job.params.save_dtype, folder)
         dpo_output.copy_tokenizer(job.base, folder)
         dpo_output.write_lineage(folder, base, job.parent, job.iteration, job.splits, _parameters(job))
-        dpo_output.write_card(folder, base, job.iteration, _parameters(job), metrics)
+        dpo_output.write_card(folder, base, job.iteration, _parameters(job), metrics, job.sampled)

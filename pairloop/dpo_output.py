@@ -131,7 +131,12 @@ def write_lineage(
 
 
 def write_card(
-    folder: Path, base: BaseName, iteration: int, parameters: Mapping[str, Any], metrics: Mapping[str, Any]
+    folder: Path,
+    base: BaseName,
+    iteration: int,
+    parameters: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    sampled: str = "",
 ) -> None:
     """Write README.md, the model card, with the metadata that the Hugging Face hub reads."""
     adapter = parameters["method"] == "lora"
@@ -148,12 +153,14 @@ def write_card(
         f"A LoRA adapter for {base.name}, complete by itself." if adapter else f"All weights of {base.name}, trained."
     )
     before, after = metrics["before"], metrics["after"]
+    told = f"{sampled}\n\n" if sampled else ""
     records.write_text(
         folder / "README.md",
         f"---\n{header}---\n\n# {base.name}, iteration {iteration} of DPO\n\n{what}\n\n"
         f"Iteration {iteration} of sampling responses, ranking them and training on the best against the worst with "
         "[DPO](https://arxiv.org/abs/2305.18290). "
         f"It continues iteration {iteration - 1}; the reference that it is held to is {held_to}.\n\n"
+        f"{told}"
         f"Trained on {metrics['rows_out']} pairs in {metrics['steps']} steps. On {metrics['test_rows_out']} held-out "
         "pairs, before and after:\n\n| | before | after |\n|---|---|---|\n"
         f"| reward accuracy | {before['accuracy']:.3f} | {after['accuracy']:.3f} |\n"

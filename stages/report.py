@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from pairloop import card, records
+from pairloop import card, records, reproducible
 from pairloop.report import Iteration, ReportData, render
 from stages import common, schedule
 
@@ -35,7 +35,14 @@ def main(results: Path, page: Path, iterations: Path, curves: Path, data_card: P
         for n, i in enumerate(data.iterations, 1)
         for split in ("train", "test")
     }
-    records.write_text(data_card, card.dataset_card(sizes, data.base, data.ranker, common.load().pool.source))
+    source = common.load().pool.source
+    records.write_text(data_card, card.dataset_card(sizes, data.base, data.ranker, source, _sampled(len(data.models))))
+
+
+def _sampled(models: int) -> str:
+    """What sampling the responses again would give: iterations may have had different engines."""
+    settings = [common.load(n).generate for n in range(1, models)]
+    return " ".join(dict.fromkeys(reproducible.promise(one.engine, one.batch_invariant) for one in settings))
 
 
 def collect(results: Path) -> ReportData:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from pairloop import chat, dpo, dpo_checkpoint, dpo_data, dpo_output, models, records
+from pairloop import chat, dpo, dpo_checkpoint, dpo_data, dpo_output, models, records, reproducible
 from pairloop.errors import DataError, TrainingError
 from pairloop.params import Train
 
@@ -50,6 +50,7 @@ def make_job(base: Path, params: Train = PARAMS, parent: Path | None = None, **c
         seed=0,
         iteration=1 if parent is None else 2,
         splits={"train_iteration_1": "0" * 64},
+        sampled=reproducible.promise("vllm", False),
     )
     return dataclasses.replace(job, **changes)
 
@@ -405,6 +406,13 @@ def test_the_card_has_the_metadata_of_the_hub(first: Run) -> None:
     assert front["license"] == "cc0-1.0"
     assert front["library_name"] == "peft"
     assert "dpo" in front["tags"]
+
+
+def test_the_card_says_what_sampling_again_would_give(first: Run) -> None:
+    assert "sampled with transformers, which gives the same bytes again" in reproducible.promise("transformers", False)
+    assert "vLLM, which promises no identical bytes" in reproducible.promise("vllm", False)
+    assert "the same bytes again on GPUs of one kind" in reproducible.promise("vllm", True)
+    assert "\n\nThe responses were sampled with vLLM, which promises no" in (first.out / "README.md").read_text()
 
 
 def test_a_base_is_named_by_its_reference_and_a_folder_without_its_place(tmp_path: Path) -> None:
