@@ -86,7 +86,7 @@ def _times(results: Path, folders: dict[int, Path]) -> list[dict[str, Any]]:
     files: list[tuple[str, int | None, Path]] = [
         (stage, None, results / "time" / f"{stage}.json") for stage in ("base", "teach")
     ]
-    files += [(stage, n, folder / "time" / f"{stage}.json") for n, folder in folders.items() for stage in STAGES]
+    files += [(stage, n, folder / "time" / f"{stage}.json") for stage in STAGES for n, folder in folders.items()]
     return [{"stage": stage, "iteration": n} | records.read_json(path) for stage, n, path in files if path.is_file()]
 
 
