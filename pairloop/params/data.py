@@ -72,8 +72,9 @@ class Generate:
     n: int = integer(5, low=2)
     """Responses per prompt (the model card's 5). Pairwise rankers cost n² comparisons."""
 
-    temperature: float = real(0.9, "a number above 0", lambda v: v > 0)
-    """Softmax temperature. Lower values make the responses alike and the pairs uninformative."""
+    temperature: float = real(1.0, "a number above 0", lambda v: v > 0)
+    """Softmax temperature; at 1 the policy is sampled as it is. Lower values make the responses alike, and which of
+    them is better a matter of chance."""
 
     top_p: float = real(0.95, "a number above 0, at most 1", lambda v: 0 < v <= 1)
     """Nucleus: sample from the likeliest tokens that together have this probability."""

@@ -126,10 +126,11 @@ class Eval:
     engine: str = choice("transformers", "transformers", "vllm")
     """What answers the held-out prompts, as in `generate.engine`. The same for every iteration."""
 
-    temperature: float = real(0.7, "a number, at least 0", lambda v: v >= 0)
-    """Softmax temperature; 0 is greedy. AlpacaEval's config of the published model has 0.5."""
+    temperature: float = real(1.0, "a number, at least 0", lambda v: v >= 0)
+    """Softmax temperature; 0 is greedy. By default as in `generate`: a model is measured as it was sampled to learn.
+    AlpacaEval's config of the published model has 0.5."""
 
-    top_p: float = real(0.9, "a number above 0, at most 1", lambda v: 0 < v <= 1)
+    top_p: float = real(0.95, "a number above 0, at most 1", lambda v: 0 < v <= 1)
     """Nucleus, as in `generate.top_p`."""
 
     top_k: int = integer(512, low=1)
