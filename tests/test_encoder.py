@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ranker_data import WORDS, write_encoder
 
 from pairloop import fetch, models, scoring
 from pairloop.errors import DataError, ModelError, TrainingError
@@ -13,29 +14,10 @@ from pairloop.params import Encoder as EncoderParams
 from pairloop.rankers import encoder, teach
 from pairloop.rankers.comparisons import Comparison
 
-WORDS = ["tea", "milk", "cup", "rain", "sun", "road", "tree", "bird", "stone", "lamp"]
-
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny random BERT with a WordPiece tokenizer, as a hub folder."""
-    import torch
-    from tokenizers import Tokenizer, normalizers, pre_tokenizers
-    from tokenizers.models import WordPiece
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
-
-    letters = "abcdefghijklmnopqrstuvwxyz[]"
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *letters, *(f"##{letter}" for letter in letters)]
-    tokenizer = Tokenizer(WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    folder = tmp_path_factory.mktemp("published")
-    names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(folder)
-    torch.manual_seed(0)
-    size = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 64}
-    BertModel(BertConfig(vocab_size=len(pieces), num_hidden_layers=3, **size)).save_pretrained(folder)
-    return folder
+    return write_encoder(tmp_path_factory.mktemp("published"))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from ranker_data import write_reward_model
 
 from pairloop import chat, scoring
 from pairloop.errors import ModelError
@@ -12,49 +13,12 @@ from pairloop.params import Rankers
 from pairloop.random_model import write_random_model
 from pairloop.rankers.reward import Reward
 
-TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] }}"
-    "{{ '<|im_end|>\n' }}{% endfor %}"
-)
 PROMPTS = ["Hi", "Name three birds that can not fly, please, and say why. " * 3, "Ünï ☃ text"]
 ANSWERS = [
     ["Yes.", "A far longer answer, with many words in it. " * 5, "", "x", "No", "Yes."],
     ["Emu, kiwi, ostrich.", "I do not know."],
     ["\n\n", "Well, ☃!", "", " spaced "],
 ]
-
-
-def write_reward_model(folder: Path, kind: str, side: str = "right", labels: int = 1, context: int = 512) -> Path:
-    """A tiny classifier over bytes with random weights: BERT, or Llama with no pad_token_id in its config."""
-    from transformers import (
-        AutoTokenizer,
-        BertConfig,
-        BertForSequenceClassification,
-        LlamaConfig,
-        LlamaForSequenceClassification,
-    )
-
-    write_random_model(0, folder)
-    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side=side)
-    tokenizer.chat_template = TEMPLATE
-    tokenizer.save_pretrained(folder)
-    shape = {
-        "vocab_size": len(tokenizer),
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "max_position_embeddings": context,
-        "num_labels": labels,
-        "initializer_range": 0.3,
-    }
-    torch.manual_seed(1)
-    if kind == "encoder":
-        model = BertForSequenceClassification(BertConfig(**shape, pad_token_id=0))
-    else:
-        model = LlamaForSequenceClassification(LlamaConfig(**shape, num_key_value_heads=2, pad_token_id=None))
-    model.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module", params=["encoder", "decoder", "decoder padded on the left"])
