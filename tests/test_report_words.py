@@ -6,7 +6,7 @@ import pytest
 import report_data
 
 from pairloop.errors import DataError
-from pairloop.report import formats, render, samples, sentences, tables
+from pairloop.report import formats, ranking, render, samples, sentences, tables
 
 
 def test_rounding_never_moves_an_interval_onto_or_across_the_border() -> None:
@@ -137,3 +137,41 @@ def test_a_teacher_without_a_learning_curve_has_a_page() -> None:
     known = ("pairs", "held_out_pairs", "held_out_accuracy", "by_kind", "length_correlation", "hacks")
     page = render(dataclasses.replace(whole, teacher={key: (whole.teacher or {})[key] for key in known}))
     assert "Accuracy, by what is wrong" in page and "by pairs learnt from" not in page
+
+
+def said(table: tables.Table) -> dict[str, list[str]]:
+    """The cells of each row, by its label, with plain spaces."""
+    rows = [row for group in table.groups for row in group.rows]
+    return {row.label: [cell.text.replace(formats.SPACE, " ") for cell in row.cells] for row in rows}
+
+
+def test_the_ranker_s_behaviour_stands_iteration_by_iteration() -> None:
+    agreed = {"ranker": "likelihood", "best_over_worst": 0.75, "rank_correlation": 0.4}
+    first, second = report_data.demo(iterations=2).iterations
+    first = dataclasses.replace(first, rank=first.rank | {"ties": 4, "position_bias": 0.25, "second": agreed})
+    second = dataclasses.replace(second, pair=second.pair | {"chosen_refusals": 0.1, "rejected_refusals": 0.3})
+    second = dataclasses.replace(second, rank=second.rank | {"ties": 1234, "position_bias": None})
+    found = said(ranking.behaviour([first, second]))
+    assert found["Position bias"] == ["25.0 %", formats.DASH]
+    assert found["likelihood also puts best over worst"] == ["75 %", formats.DASH]
+    assert found["Rank correlation with likelihood"] == ["0.40", formats.DASH]
+    assert found["Tied responses"] == ["4", "1,234"]
+    assert found["Chosen that refuse"][1] == "10 %" and found["Rejected that refuse"][1] == "30 %"
+
+
+def test_rows_of_what_was_not_asked_are_left_out() -> None:
+    quiet = [dataclasses.replace(i, rank=i.rank | {"position_bias": None}) for i in report_data.demo().iterations]
+    assert list(said(ranking.behaviour(quiet))) == [
+        *("Mean score margin", "Tied responses", "Chosen that refuse", "Rejected that refuse"),
+    ]
+
+
+def test_the_histogram_shows_the_last_iteration_s_margins_and_none_where_all_are_0() -> None:
+    *_, last = report_data.demo().iterations
+    shown = ranking.margins([last])
+    assert shown is not None
+    rows = [row for group in shown.groups for row in group.rows]
+    assert [int(row.cells[0].text) for row in rows] == last.rank["margins"]["counts"]
+    assert rows[0].label == "0.00 to 0.50" and max(row.cells[1].bar or 0 for row in rows) == 1
+    empty = dataclasses.replace(last, rank=last.rank | {"margins": {"edges": [], "counts": []}})
+    assert ranking.margins([empty]) is None
