@@ -39,6 +39,11 @@ def test_the_shipped_parameters_are_valid_and_complete() -> None:
         ({"vllm": {"kv_cache_gib": 0}}, "vllm.kv_cache_gib is 0: it must be null or a number above 0"),
         ({"vllm": {"max_model_len": 1}}, "vllm.max_model_len is 1: it must be null or a whole number, at least 2"),
         ({"vllm": {"gpu_memory_utilization": 1.1}}, "it must be a number above 0, at most 1"),
+        ({"eval": {"judges": ["judge"]}}, "judge.model is self, but results of different iterations must be judged by"),
+        (
+            {"eval": {"judges": ["ensemble"]}, "rankers": {"ensemble": {"judge": 1.0}}},
+            "name a model in judge.model, or leave judge out of eval.judges",
+        ),
         ({"pair": None}, "pair is None: it must be a section with keys"),
         ({"iterations": 0}, "iterations is 0: it must be a whole number, at least 1"),
         ({"overrides": {2: {}}}, "overrides: 2 must be the number of an iteration, in quotes"),
@@ -50,6 +55,12 @@ def test_a_wrong_value_is_refused_with_its_key_and_what_is_allowed(values: dict[
     with pytest.raises(ParameterError) as error:
         params.parse(values)
     assert message in error.value.message
+
+
+@pytest.mark.parametrize("judge", [{"model": "hf:owner/name"}, {"endpoint": "http://localhost:8000/v1"}])
+def test_a_judge_that_is_one_model_may_judge_the_results(judge: dict[str, str]) -> None:
+    assert params.parse({"eval": {"judges": ["judge"]}, "judge": judge}).eval.judges == ("judge",)
+    assert params.parse({"rank": {"ranker": "judge"}}).judge.model == "self"
 
 
 def test_an_override_changes_its_iteration_only() -> None:

@@ -74,6 +74,12 @@ class Params:
                 "generate.batch_invariant is true, but generate.engine is transformers, which has no such mode: set it "
                 "to false, or the engine to vllm"
             )
+        asked = frozenset().union(*map(self._expanded, self.eval.judges))
+        if "judge" in asked and self.judge.model == "self" and not self.judge.endpoint:
+            raise ParameterError(
+                "judge.model is self, but results of different iterations must be judged by one model: name a model in "
+                "judge.model, or leave judge out of eval.judges"
+            )
 
     @property
     def teachers(self) -> frozenset[str]:
