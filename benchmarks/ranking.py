@@ -46,11 +46,15 @@ SHAPE = {
 @click.command()
 @click.option("--prompts", default=64, show_default=True, help="Prompts.")
 @click.option("--n", default=5, show_default=True, help="Responses per prompt.")
-@click.option("--longest", default=150, show_default=True, help="Longest text in words, which are a token each.")
+@click.option("--longest", default=300, show_default=True, help="Longest response in words, which are a token each.")
+@click.option("--longest-prompt", default=60, show_default=True, help="Longest prompt in words.")
+@click.option("--even", is_flag=True, help="Responses to a prompt are equally long.")
 @click.option("--batch-tokens", default=4096, show_default=True, help="As rank.batch_tokens in params.yaml.")
 @click.option("--rounds", default=1, show_default=True, help="The ways take turns; times are medians.")
 @click.option("--threads", default=0, help="CPU threads; 0 leaves torch's choice.")
-def main(prompts: int, n: int, longest: int, batch_tokens: int, rounds: int, threads: int) -> None:
+def main(
+    prompts: int, n: int, longest: int, longest_prompt: int, even: bool, batch_tokens: int, rounds: int, threads: int
+) -> None:
     """Comparisons per second of three ways to rank the same responses, and how far their scores differ."""
     import torch
 
@@ -58,7 +62,7 @@ def main(prompts: int, n: int, longest: int, batch_tokens: int, rounds: int, thr
     with TemporaryDirectory() as folder:
         words = write_checkpoint(Path(folder))
         ways = rankers(Path(folder), batch_tokens)
-    asked = texts(words, prompts, n, longest)
+    asked = texts(words, prompts, n, (longest_prompt, longest), even)
     for warm_up in ways.values():
         warm_up(asked[0][:1], asked[1][:1])
     seconds: dict[str, list[float]] = {name: [] for name in ways}
@@ -87,14 +91,21 @@ def rankers(folder: Path, batch_tokens: int) -> dict[str, Callable[[list[str], l
     return {ONE: of_the_package(1), EIGHT: of_the_package(8), PAIRLOOP: ours.score}
 
 
-def texts(words: list[str], prompts: int, n: int, longest: int) -> tuple[list[str], list[list[str]]]:
+def texts(
+    words: list[str], prompts: int, n: int, longest: tuple[int, int], even: bool
+) -> tuple[list[str], list[list[str]]]:
     """Prompts and responses of 5 to `longest` words each: as many of 5 to 10 as of 10 to 20, and so on."""
     draw = random.Random(0)
 
-    def text() -> str:
-        return " ".join(draw.choices(words, k=round(5 * (longest / 5) ** draw.random())))
+    def count(most: int) -> int:
+        return round(5 * (most / 5) ** draw.random())
 
-    return [text() for _ in range(prompts)], [[text() for _ in range(n)] for _ in range(prompts)]
+    def text(length: int) -> str:
+        return " ".join(draw.choices(words, k=length))
+
+    asked = [text(count(longest[0])) for _ in range(prompts)]
+    lengths = [[count(longest[1]) for _ in range(n)] for _ in range(prompts)]
+    return asked, [[text(own[0] if even else length) for length in own] for own in lengths]
 
 
 def write_checkpoint(folder: Path) -> list[str]:

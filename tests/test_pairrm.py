@@ -309,7 +309,7 @@ def test_the_cpu_s_own_reading_of_deberta_is_transformers_one(small):
     positions = [[0, len(text) - 1, 1] for text in texts]
     assert deberta.applies(body)
     with torch.inference_mode():
-        found = deberta.states(body, texts, positions)
+        found = deberta.states(body, deberta.relative(body), texts, positions)
         for text, own, states in zip(texts, positions, found, strict=True):
             torch.testing.assert_close(states, body(torch.tensor([text])).last_hidden_state[0, own], atol=1e-5, rtol=0)
 

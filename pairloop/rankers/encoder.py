@@ -43,10 +43,12 @@ class Encoder:
         """Log odds of winning against an answer with score 0. An empty response is read as such."""
         import torch
 
+        from pairloop.packed import packed_linears
+
         pairs = [(prompt, text) for prompt, texts in zip(prompts, candidates, strict=True) for text in texts]
         ids = [self.encode(*pair) for pair in pairs]
         scores = [0.0] * len(ids)
-        with torch.inference_mode():
+        with torch.inference_mode(), packed_linears(self._model):
             for batch in batches([len(own) for own, _ in ids], self._batch_tokens):
                 for i, score in zip(batch, self.forward([ids[i] for i in batch]).tolist(), strict=True):
                     scores[i] = score

@@ -128,30 +128,31 @@ class PairRM:
 
         from pairloop.packed import packed_linears
 
-        found = [0.0] * len(pairs)
-        with torch.inference_mode(), packed_linears(self._checkpoint.body):
+        found, body = [0.0] * len(pairs), self._checkpoint.body
+        with torch.inference_mode(), packed_linears(body):
+            relative = deberta.relative(body) if deberta.applies(body) else None
             for batch in batches([pair.length for pair in pairs], self._batch_tokens):
-                for i, logit in zip(batch, self._compare([pairs[i] for i in batch]), strict=True):
+                for i, logit in zip(batch, self._compare([pairs[i] for i in batch], relative), strict=True):
                     found[i] = logit
         return found
 
-    def _compare(self, pairs: Sequence[_Pair]) -> list[float]:
-        """Logits of one forward pass."""
+    def _compare(self, pairs: Sequence[_Pair], relative: Any) -> list[float]:
+        """Logits of one forward pass; `relative` is None where transformers' own is to be used."""
         import torch
 
-        source, left, right = self._states(pairs).float().unbind(1)
+        source, left, right = self._states(pairs, relative).float().unbind(1)
         ahead = self._checkpoint.head(torch.cat([source, left], -1)) - self._checkpoint.head(
             torch.cat([source, right], -1)
         )
         return [float(logit) for logit in ahead.mean(-1)]
 
-    def _states(self, pairs: Sequence[_Pair]) -> Any:
+    def _states(self, pairs: Sequence[_Pair], relative: Any) -> Any:
         """States [B, 3, H] of the tokens that are compared."""
         import torch
 
         body, width = self._checkpoint.body, max(pair.length for pair in pairs)
-        if deberta.applies(body):
-            return deberta.states(body, [pair.ids for pair in pairs], [pair.positions for pair in pairs])
+        if relative is not None:
+            return deberta.states(body, relative, [pair.ids for pair in pairs], [pair.positions for pair in pairs])
         ids = torch.tensor([pair.ids + [self._pad] * (width - pair.length) for pair in pairs], device=body.device)
         lengths = torch.tensor([pair.length for pair in pairs], device=body.device)
         mask = (torch.arange(width, device=body.device) < lengths[:, None]).long()
