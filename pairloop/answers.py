@@ -1,7 +1,7 @@
 """A policy's answers to prompts, in shards that survive a kill."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,9 @@ class Speaker:
     batch_invariant: bool = False
     """Whether vLLM has to give the same bytes in any company."""
 
+    elsewhere: work.Elsewhere | None = None
+    """Where shards are answered; None: here."""
+
     @property
     def room(self) -> int | None:
         """Tokens that a prompt may have beside the longest response; None where the engine has no limit of its own."""
@@ -117,7 +120,9 @@ class Speaker:
             "sampler": self._engine(),
         }
         items = [{"prompt": request.prompt, "seeds": list(request.seeds)} for request in requests]
-        for shard in work.shards(items, self.shard_prompts, fingerprint, self._answer, self.scratch):
+        # What goes elsewhere has nothing loaded.
+        answer = replace(self, policy=replace(self.policy), elsewhere=None)._answer if self.elsewhere else self._answer
+        for shard in work.shards(items, self.shard_prompts, fingerprint, answer, self.scratch, self.elsewhere):
             yield [[Response(**response) for response in row["responses"]] for row in shard]
 
     def _answer(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -27,3 +27,7 @@ class RankingError(PairloopError):
 
 class TrainingError(PairloopError):
     """Training cannot go on: no pairs, or a loss that is not a number."""
+
+
+class EngineError(PairloopError):
+    """What computes elsewhere cannot be had, or fails: not installed, not reached, no such device, dead actors."""

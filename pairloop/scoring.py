@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -178,7 +178,13 @@ def _frozen(base: Path, dtype: str) -> tuple[Any, Any]:
     return models.load_model(base, dtype), models.load_tokenizer(base)
 
 
-def score(rows: Iterable[Row], ranking: Ranking, shard_prompts: int, scratch: Path) -> Iterator[list[Row]]:
+def score(
+    rows: Iterable[Row],
+    ranking: Ranking,
+    shard_prompts: int,
+    scratch: Path,
+    elsewhere: work.Elsewhere | None = None,
+) -> Iterator[list[Row]]:
     """Scores of each row's responses, a shard at a time; no more rows than a shard's are in memory.
 
     Args:
@@ -186,6 +192,7 @@ def score(rows: Iterable[Row], ranking: Ranking, shard_prompts: int, scratch: Pa
         ranking: who scores.
         shard_prompts: prompts that are scored together.
         scratch: folder for finished shards.
+        elsewhere: where they are scored; None: here.
 
     Yields:
         Lists of `scores`, one number for each response of a row; `comparisons`, the matrix behind them as in
@@ -195,11 +202,9 @@ def score(rows: Iterable[Row], ranking: Ranking, shard_prompts: int, scratch: Pa
         RankingError: a score is not a finite number; names the prompt and the response.
     """
     items = ({name: row[name] for name in ("prompt", "responses", "constraints")} for row in rows)
-
-    def scored(shard: Sequence[Row]) -> list[Row]:
-        return _score_shard(shard, ranking, scratch)
-
-    yield from work.shards(items, shard_prompts, ranking.fingerprint, scored, scratch)
+    # What goes elsewhere has nothing loaded.
+    scored = partial(_score_shard, ranking=replace(ranking) if elsewhere else ranking, scratch=scratch)
+    yield from work.shards(items, shard_prompts, ranking.fingerprint, scored, scratch, elsewhere)
 
 
 def judge_counts(rows: Sequence[Row]) -> dict[str, int] | None:

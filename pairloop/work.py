@@ -9,14 +9,31 @@ from contextlib import ExitStack
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 import click
 
 from pairloop import locks
+from pairloop.errors import DataError
 
 Item = dict[str, Any]
+Function = Callable[[Sequence[Item]], list[Item]]
+Keyed = tuple[str, list[Item]]
+"""A shard, or what became of it, and a name for it."""
+
+
+class Elsewhere(Protocol):
+    """Whoever computes shards outside this process."""
+
+    @property
+    def fingerprint(self) -> Item:
+        """What decides the result there and not here; empty where it is the same."""
+        ...
+
+    def map(self, function: Function, shards: Iterable[Keyed]) -> Iterator[Keyed]:
+        """Take all the shards in, then give what `function` makes of each, in any order."""
+        ...
 
 
 def seed_of(*parts: int | str) -> int:
@@ -33,8 +50,9 @@ def shards(
     items: Iterable[Item],
     size: int,
     fingerprint: Item,
-    function: Callable[[Sequence[Item]], list[Item]],
+    function: Function,
     scratch: Path,
+    elsewhere: Elsewhere | None = None,
 ) -> Iterator[list[Item]]:
     """Apply `function` to `items`, `size` at a time; a shard that an earlier run finished is read, not made again.
 
@@ -47,9 +65,13 @@ def shards(
         fingerprint: whatever else decides the result: model checksums, parameters, versions. JSON values.
         function: makes a list of JSON values from one shard's items.
         scratch: folder for finished shards; those of one fingerprint share a folder, which `prune` spares meanwhile.
+        elsewhere: where `function` is applied; None: here. A run may go on with another.
     """
-    folder = scratch / _sha256(fingerprint)
+    folder = scratch / _sha256(fingerprint | (elsewhere.fingerprint if elsewhere else {}))
     with locks.shared(_lock(folder)):
+        if elsewhere:
+            yield from _gathered(_cut(items, size), folder, function, elsewhere)
+            return
         for shard in _cut(items, size):
             path = _place(folder, shard)
             done = _stored(path)
@@ -57,6 +79,32 @@ def shards(
                 done = function(shard)
                 _store(path, done)
             yield done
+
+
+def _gathered(
+    cut: Iterator[list[Item]], folder: Path, function: Function, elsewhere: Elsewhere
+) -> Iterator[list[Item]]:
+    """The shards in order, while `elsewhere` finishes them in any: each is stored when it comes."""
+    places: list[Path] = []
+    missing: set[Path] = set()
+
+    def sent() -> Iterator[Keyed]:
+        for shard in cut:
+            places.append(_place(folder, shard))
+            if places[-1] not in missing and _stored(places[-1]) is None:
+                missing.add(places[-1])
+                yield places[-1].name, shard
+
+    coming = elsewhere.map(function, sent())
+    for place in places:
+        while place in missing:
+            key, done = next(coming)
+            _store(folder / key[:2] / key, done)
+            missing.remove(folder / key[:2] / key)
+        found = _stored(place)
+        if found is None:
+            raise DataError(f"{place}: stored a moment ago, and now missing or damaged. Look at the disk; run again.")
+        yield found
 
 
 def _cut(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from pairloop import answers, records
+from pairloop import answers, ray_work, records
 from pairloop.answers import Policy, Speaker
 from pairloop.records import Row
 from pairloop.samplers import Sampling
@@ -27,9 +27,10 @@ def main(iteration: int, base: Path, policy: Path, prompts: Path, responses: Pat
     generate = params.generate
     sampling = Sampling(generate.temperature, generate.top_p, generate.top_k, generate.max_new_tokens)
     rows = records.read(prompts, records.PROMPT)
-    with common.clock(times) as measured:
+    with common.clock(times) as measured, ray_work.disconnected():
         author = Policy(policy, base, params.base.dtype)
-        engine = generate.engine, params.vllm, generate.batch_invariant
+        actors = ray_work.Actors(params.ray, (base, policy)) if generate.engine == "ray" else None
+        engine = params.sampler, params.vllm, generate.batch_invariant, actors
         speaker = Speaker(author, sampling, generate.shard_prompts, common.scratch(), *engine)
         kept, dropped = answers.fitting(rows, author.tokenizer, generate.max_prompt_tokens, speaker.room)
         shards = answers.answer(kept, speaker, (params.seed, iteration), generate.n)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from pairloop import constraints, records, scoring, winrate
+from pairloop import constraints, ray_work, records, scoring, winrate
 from pairloop.params import Params
 from pairloop.rankers import quality
 from pairloop.records import Row
@@ -39,7 +39,7 @@ def main(
     params = common.load(iteration)
     places = scoring.Places(base, teacher, policy)
     stated = {row["prompt_id"]: row["constraints"] for row in records.read(prompts, records.PROMPT)}
-    with common.clock(times):
+    with common.clock(times), ray_work.disconnected():
         ranking = scoring.configured(params.rank.ranker, places, params, params.rank.constraints_first)
         seen = _Seen(ranking.name)
         found = _scored(responses, stated, ranking, params, f"rank@{iteration}")
@@ -54,7 +54,10 @@ def _scored(
     responses: Path, stated: Row, ranking: scoring.Ranking, params: Params, label: str
 ) -> Iterator[tuple[Row, Row]]:
     """Each row of responses with what the ranker found; neither side is in memory as a whole."""
-    shards = scoring.score(_rows(responses, stated), ranking, params.rank.shard_prompts, common.scratch())
+    places = ranking.places
+    needs = [folder for folder in (places.base, places.teacher, places.policy) if folder]
+    actors = ray_work.Actors(params.ray, needs) if params.rank.engine == "ray" else None
+    shards = scoring.score(_rows(responses, stated), ranking, params.rank.shard_prompts, common.scratch(), actors)
     with common.progress(len(stated), label) as bar:
         for both in zip(_rows(responses, stated), chain.from_iterable(shards), strict=True):
             yield both

@@ -13,7 +13,7 @@ from typing import Any
 
 from pairloop.errors import ParameterError
 from pairloop.params.data import Base, Generate, Pool, Prompts
-from pairloop.params.engines import VLLM
+from pairloop.params.engines import VLLM, Ray
 from pairloop.params.judging import Judge
 from pairloop.params.rankers import KINDS, Encoder, Rankers
 from pairloop.params.ranking import Eval, Pair, Rank, Teach
@@ -34,6 +34,7 @@ __all__ = [
     "Prompts",
     "Rank",
     "Rankers",
+    "Ray",
     "Teach",
     "Train",
     "parse",
@@ -59,6 +60,7 @@ class Params:
     prompts: Prompts = field(default_factory=Prompts)
     generate: Generate = field(default_factory=Generate)
     vllm: VLLM = field(default_factory=VLLM)
+    ray: Ray = field(default_factory=Ray)
     teach: Teach = field(default_factory=Teach)
     rank: Rank = field(default_factory=Rank)
     rankers: Rankers = field(default_factory=Rankers)
@@ -69,9 +71,10 @@ class Params:
     eval: Eval = field(default_factory=Eval)
 
     def __post_init__(self) -> None:
-        if self.generate.batch_invariant and self.generate.engine == "transformers":
+        if self.generate.batch_invariant and self.sampler == "transformers":
+            engine = "ray.sampler" if self.generate.engine == "ray" else "generate.engine"
             raise ParameterError(
-                "generate.batch_invariant is true, but generate.engine is transformers, which has no such mode: set it "
+                f"generate.batch_invariant is true, but {engine} is transformers, which has no such mode: set it "
                 "to false, or the engine to vllm"
             )
         asked = frozenset().union(*map(self._expanded, self.eval.judges))
@@ -80,6 +83,11 @@ class Params:
                 "judge.model is self, but results of different iterations must be judged by one model: name a model in "
                 "judge.model, or leave judge out of eval.judges"
             )
+
+    @property
+    def sampler(self) -> str:
+        """What samples the responses: `transformers` or `vllm`, in Ray's actors too."""
+        return self.ray.sampler if self.generate.engine == "ray" else self.generate.engine
 
     @property
     def teachers(self) -> frozenset[str]:

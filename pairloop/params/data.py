@@ -61,9 +61,10 @@ class Prompts:
 class Generate:
     """How responses are sampled from the current policy."""
 
-    engine: str = choice("transformers", "transformers", "vllm")
+    engine: str = choice("transformers", "transformers", "vllm", "ray")
     """What samples. `transformers` runs anywhere, and gives the same bytes again on the same machine. `vllm` is for
-    GPUs and many prompts (section `vllm`); its float sums depend on what is answered together. docs/engines.md."""
+    GPUs and many prompts (section `vllm`); its float sums depend on what is answered together. `ray` spreads shards
+    over actors that hold one of these (section `ray`). docs/engines.md."""
 
     batch_invariant: bool = flag(False)
     """Let vLLM compute a response in the same way whatever is answered beside it: the same bytes again on GPUs of one

@@ -1,10 +1,12 @@
-"""Parameters of the engines that sample beside transformers."""
+"""Parameters of the engines that compute beside transformers."""
 
 from dataclasses import dataclass
 
 from pairloop.params.settings import (
+    choice,
     flag,
     integer,
+    optional_address,
     optional_choice,
     optional_integer,
     optional_real,
@@ -41,3 +43,30 @@ class VLLM:
 
     kv_cache_gib: float | None = optional_real("null or a number above 0", lambda v: v > 0)
     """Memory for keys and values, in GiB, instead of what `vllm.gpu_memory_utilization` leaves. Set it on a CPU."""
+
+
+@dataclass(frozen=True)
+class Ray:
+    """How Ray spreads shards over actors, where `generate.engine` or `rank.engine` is `ray`. An actor holds the sampler
+    or ranker that would compute here, so that the result is the same."""
+
+    address: str | None = optional_address()
+    """host:port of a cluster's head. Every node must see the project at the same path. null: start Ray here, for this
+    run."""
+
+    sampler: str = choice("transformers", "transformers", "vllm")
+    """What samples in the actors, where `generate.engine` is `ray`."""
+
+    actors: int | None = optional_integer(low=1)
+    """Actors. null: as many as there are GPUs for (`ray.gpus`), or one on each node where they need no GPU."""
+
+    gpus: float | None = optional_real("null or a number, at least 0", lambda v: v >= 0)
+    """GPUs that an actor takes. null: 1 where the cluster has GPUs, otherwise 0. With `ray.sampler: vllm`,
+    `vllm.tensor_parallel_size`."""
+
+    cpus: float = real(1.0, "a number, at least 0", lambda v: v >= 0)
+    """CPUs that Ray sets aside for an actor. It computes with as many threads as this process would
+    (OMP_NUM_THREADS), since their number changes float sums."""
+
+    attempts: int = integer(4, low=1)
+    """How often a shard is tried whose actor dies, before the run stops."""

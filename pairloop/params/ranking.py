@@ -75,6 +75,10 @@ class Rank:
     `teach`. `judge`: a language model that is asked (section `judge`). `verifiable`: share of a prompt's constraints
     that hold. `ensemble`: several of these (`rankers.ensemble`)."""
 
+    engine: str = choice("local", "local", "ray")
+    """Where it scores. `local`: in this process. `ray`: in actors, here or on a cluster (section `ray`), with the same
+    result."""
+
     second: str | None = optional_choice(*KINDS)
     """Another ranker, whose agreement with the first is reported. It decides nothing."""
 

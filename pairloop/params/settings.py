@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import re
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import field, fields
@@ -61,6 +62,12 @@ def optional_url() -> Any:
     """An http or https URL, or null."""
     allowed = "null or a URL that begins with http:// or https://"
     return _field(None, allowed, lambda v: v is None or (isinstance(v, str) and v.startswith(("http://", "https://"))))
+
+
+def optional_address() -> Any:
+    """host:port, or null."""
+    fits = re.compile(r"[^\s:/]+:\d+").fullmatch
+    return _field(None, "null or host:port", lambda v: v is None or (isinstance(v, str) and fits(v) is not None))
 
 
 def optional_choice(*options: str) -> Any:
