@@ -4,18 +4,21 @@ import itertools
 import json
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from torch import nn
+from transformers import DynamicCache
 
 from pairloop import chat, fetch, models
 from pairloop.errors import ModelError, ParameterError
 from pairloop.packed import packed_linears
-from pairloop.samplers import Request, Response, Sampling, prompt_tokens
-from pairloop.samplers.transformers import TransformersSampler, choose
+from pairloop.samplers import Request, Response, Sampling, cache, prompt_tokens, shared
+from pairloop.samplers.transformers import TransformersSampler, _likeliest, choose
 
 ROOT = Path(__file__).parents[1]
 PROMPTS = ["Hi", "Why is the sky blue?", "a\n\nb " * 9, "Tell me about <|im_end|> please.", "x" * 150, "Name a fruit."]
@@ -59,6 +62,37 @@ def test_a_padded_batch_gives_the_same_greedy_answers_as_generate_one_by_one(tin
     assert len({prompt_tokens(tiny[1], prompt) for prompt in PROMPTS}) > 3
 
 
+def test_rows_that_share_a_prompt_give_the_same_greedy_answers_as_generate_one_by_one(tiny: tuple[Any, Any]) -> None:
+    requests = [Request(prompt, tuple(range(1 + i % 3))) for i, prompt in enumerate(PROMPTS)]
+    assert sampled(tiny, GREEDY, *requests) == [
+        [generated(*tiny, request.prompt, 40)] * len(request.seeds) for request in requests
+    ]
+    assert shared.applies(tiny[0]) and tiny[0].config._attn_implementation == "sdpa"
+
+
+def test_prompts_are_read_once_for_all_rows_and_left_out_when_theirs_have_ended() -> None:
+    torch.manual_seed(0)
+    prompts, counts, mask = torch.randn(2, 3, 2, 7, 4), torch.tensor([2, 1, 3]), torch.ones(3, 7, dtype=torch.bool)
+    mask[1, 2:5] = False
+    like = DynamicCache()
+    like.update(*prompts, 0)
+    read = cache.joined([like], [torch.ones_like(counts)], 2, 0)
+    both = shared.SharedCache(read, mask, counts, 9)
+    plain = cache.joined([like], [counts], 2, 9)
+    seen = mask.repeat_interleave(counts, dim=0)
+    for order in ([0, 1, 2, 3, 4, 5], [0, 4, 2, 3], [0, 1], [1]):
+        both.keep(np.array(order)), plain.keep(np.array(order))
+        seen = seen[order]
+        key, value, query = (*torch.randn(2, len(order), 2, 1, 4).unbind(), torch.randn(len(order), 6, 1, 4))
+        seen = torch.cat([seen, torch.ones(len(order), 1, dtype=torch.bool)], dim=1)
+        keys, values = plain.layers[0].update(key, value)
+        bias = torch.zeros(seen.shape).masked_fill(~seen, -torch.inf)[:, None, None]
+        expected = nn.functional.scaled_dot_product_attention(query, keys, values, bias, enable_gqa=True)
+        found, _ = both.attend(SimpleNamespace(layer_idx=0), query, *both.layers[0].update(key, value))
+        torch.testing.assert_close(found, expected.transpose(1, 2), rtol=1e-5, atol=1e-5)
+    assert len(both.bias) == len(both.prompts.layers[0].keys) == 1
+
+
 ARCHITECTURES = {
     "mistral with a sliding window": ("MistralConfig", {"sliding_window": 8, "num_key_value_heads": 2}),
     "qwen3": ("Qwen3Config", {"num_key_value_heads": 1, "head_dim": 16}),
@@ -82,8 +116,8 @@ def test_any_attention_model_gives_the_same_greedy_answers_as_generate(name: str
     config = getattr(transformers, kind)(vocab_size=len(tiny[1]), **shape, **ends, **extra)
     model = lively(transformers.AutoModelForCausalLM.from_config(config).eval())
     prompts = PROMPTS[:4]
-    found = TransformersSampler(model, tiny[1], GREEDY).sample([Request(prompt, (0,)) for prompt in prompts])
-    assert found == [[generated(model, tiny[1], prompt, 40)] for prompt in prompts]
+    found = TransformersSampler(model, tiny[1], GREEDY).sample([Request(prompt, (0, 1)) for prompt in prompts])
+    assert found == [[generated(model, tiny[1], prompt, 40)] * 2 for prompt in prompts]
     assert len({answers[0].text for answers in found}) > 1
 
 
@@ -221,6 +255,16 @@ def test_a_number_just_below_one_takes_the_last_token_of_the_nucleus() -> None:
     last = choose(logits, torch.tensor([1 - 2**-53], dtype=torch.float64).numpy(), Sampling(1.0, 0.9, 5, 1))
     assert last.tolist() == [2]
     assert choose(logits, torch.zeros(1).double().numpy(), Sampling(1.0, 0.9, 5, 1)).tolist() == [0]
+
+
+@pytest.mark.parametrize(("vocabulary", "count"), [(4096, 40), (4096, 300), (4099, 40), (64, 64)])
+def test_the_likeliest_tokens_are_those_of_topk(vocabulary: int, count: int) -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(9, vocabulary)
+    logits[3, :50] += 100  # all of them in neighbouring blocks
+    expected = logits.topk(count, dim=-1)
+    values, ids = _likeliest(logits, count)
+    assert torch.equal(values, expected.values) and torch.equal(ids, expected.indices)
 
 
 def test_logits_that_are_not_numbers_are_an_error() -> None:

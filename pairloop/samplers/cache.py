@@ -5,6 +5,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import DynamicCache
 from transformers.cache_utils import Cache, DynamicLayer, DynamicSlidingWindowLayer
@@ -113,3 +114,10 @@ def joined(batches: Sequence[Any], repeats: Sequence[torch.Tensor], opening: int
             start += count
         layers.append(layer)
     return RowCache(layers=layers)
+
+
+def closed_up(going: Sequence[bool]) -> Any:
+    """The rows that go on, in their places; those beyond the new end are moved into the gaps."""
+    left = sum(going)
+    movers = iter([row for row in range(left, len(going)) if going[row]])
+    return np.array([row if going[row] else next(movers) for row in range(left)], dtype=np.int64)

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import numpy as np
@@ -37,6 +38,7 @@ class TransformersSampler:
         self.sampling = sampling
         self._ends = frozenset(chat.end_ids(model, tokenizer))
         self._opening = self._shared_opening()
+        self._shares = self._can_share()
         self._arguments = frozenset(inspect.signature(model.forward).parameters)
 
     def sample(self, requests: Sequence[Request]) -> list[list[Response]]:
@@ -64,6 +66,12 @@ class TransformersSampler:
         # A sliding window counts columns, so the padding that follows a shared opening would push it out of sight.
         return [] if cache.windowed(self.model.config) else chat.opening_ids(self.tokenizer)
 
+    def _can_share(self) -> bool:
+        """Whether the rows of a prompt can read its keys and values together."""
+        from pairloop.samplers import cache, shared
+
+        return shared.applies(self.model) and not cache.windowed(self.model.config)
+
     def _check_lengths(self, prompts: list[list[int]]) -> None:
         context = getattr(self.model.config, "max_position_embeddings", None)
         longest = max(map(len, prompts), default=0)
@@ -77,40 +85,66 @@ class TransformersSampler:
         """The tokens of every response: of the first prompt's seeds, then of the second's, and so on."""
         import torch
 
-        device = self.model.device
         steps = self.sampling.max_new_tokens
-        counts = torch.tensor([len(s) for s in seeds])
-        cache, logits = self._prefill(prompts, counts)
-        lengths = torch.tensor([len(prompt) for prompt in prompts]).repeat_interleave(counts)
+        lengths = torch.tensor([len(prompt) for prompt in prompts])
         width, columns = int(lengths.max()), torch.arange(int(lengths.max()) + steps)
         opening = len(self._opening)
         # The opening stands first; the padding, if any, between it and the rest of the prompt.
-        mask = ((columns < opening) | (columns >= width - lengths[:, None] + opening)).to(device)
-        positions = lengths.to(device)
+        mask = (columns < opening) | (columns >= width - lengths[:, None] + opening)
+        counts = torch.tensor([len(s) for s in seeds])
+        cache, logits = self._prefill(prompts, counts, mask[:, :width])
         uniforms = np.stack(
             [np.random.Generator(np.random.Philox(key=s)).random(steps) for each in seeds for s in each]
         )
-        answers: list[list[int]] = [[] for _ in uniforms]
-        live = np.arange(len(answers))
+        mask, lengths = (each.repeat_interleave(counts, dim=0).to(self.model.device) for each in (mask, lengths))
+        with self._attention(cache):
+            return iter(self._decode(cache, logits, mask, lengths, uniforms))
+
+    def _attention(self, cache: Any) -> AbstractContextManager[None]:
+        from pairloop.samplers import shared
+
+        return shared.attending(self.model, cache) if isinstance(cache, shared.SharedCache) else nullcontext()
+
+    def _decode(self, cache: Any, logits: Any, mask: Any, lengths: Any, uniforms: Any) -> list[list[int]]:
+        """The tokens of every row, from the logits [rows, vocabulary] of its first.
+
+        Args:
+            cache: the prompts' keys and values.
+            logits: [rows, vocabulary].
+            mask: [rows, W + steps], true where a row has a token or will have one.
+            lengths: [rows] tokens of the rows' prompts.
+            uniforms: [rows, steps] numbers from 0, below 1.
+        """
+        import torch
+
+        from pairloop.samplers.cache import closed_up
+
+        rows, steps = uniforms.shape
+        answers: list[list[int]] = [[] for _ in range(rows)]
+        live = np.arange(rows)
         for step in range(steps):
             tokens = choose(logits, uniforms[live, step], self.sampling)
             for row, token in zip(live, tokens, strict=True):
                 answers[row].append(int(token))
-            order = _closed_up([int(token) not in self._ends for token in tokens])
+            order = closed_up([int(token) not in self._ends for token in tokens])
             if not len(order) or step == steps - 1:
                 break
             if len(order) < len(live):
                 cache.keep(order)
                 live, tokens = live[order], tokens[order]
-            inputs = torch.from_numpy(tokens[:, None]).to(device)
-            logits = self._forward(inputs, mask[live, : width + step + 1], positions[live, None] + step, cache)
-        return iter(answers)
+            inputs = torch.from_numpy(tokens[:, None]).to(self.model.device)
+            seen = mask[live, : mask.shape[1] - steps + step + 1]
+            logits = self._forward(inputs, seen, lengths[live, None] + step, cache)
+        return answers
 
-    def _prefill(self, prompts: list[list[int]], counts: Any) -> tuple[Any, Any]:
-        """A cache with `counts[p]` rows for each prompt p, and the logits [rows, vocabulary] of their first tokens."""
+    def _prefill(self, prompts: list[list[int]], counts: Any, mask: Any) -> tuple[Any, Any]:
+        """A cache with `counts[p]` rows for each prompt p, and the logits [rows, vocabulary] of their first tokens.
+
+        `mask` [prompts, W] is true where a prompt has a token.
+        """
         import torch
 
-        from pairloop.samplers import cache
+        from pairloop.samplers import cache, shared
 
         opening = len(self._opening)
         rests = [prompt[opening:] for prompt in prompts]
@@ -119,13 +153,17 @@ class TransformersSampler:
         groups = list(_groups([len(rest) for rest in rests]))
         for group in groups:
             batch = cache.repeated(read, len(rests[group]))
-            inputs, mask = _left_padded(rests[group], self.tokenizer.pad_token_id, self.model.device)
-            positions = (opening + mask.cumsum(-1) - 1).clamp(min=0)
-            mask = torch.cat([mask.new_ones(len(mask), opening), mask], dim=1)
-            logits.append(self._forward(inputs, mask, positions, batch))
+            inputs, own = _left_padded(rests[group], self.tokenizer.pad_token_id, self.model.device)
+            positions = (opening + own.cumsum(-1) - 1).clamp(min=0)
+            own = torch.cat([own.new_ones(len(own), opening), own], dim=1)
+            logits.append(self._forward(inputs, own, positions, batch))
             batches.append(batch)
-        rows = cache.joined(batches, [counts[group] for group in groups], opening, self.sampling.max_new_tokens)
-        return rows, torch.cat(logits).repeat_interleave(counts.to(self.model.device), dim=0)
+        first = torch.cat(logits).repeat_interleave(counts.to(self.model.device), dim=0)
+        steps = self.sampling.max_new_tokens
+        if self._shares and int(counts.sum()) > len(counts):
+            once = [torch.ones_like(counts[group]) for group in groups]
+            return shared.SharedCache(cache.joined(batches, once, opening, 0), mask, counts, steps), first
+        return cache.joined(batches, [counts[group] for group in groups], opening, steps), first
 
     def _read_opening(self) -> Any:
         """A cache of one row that holds the opening."""
@@ -142,9 +180,12 @@ class TransformersSampler:
 
     def _forward(self, inputs: Any, mask: Any, positions: Any, cache: Any) -> Any:
         """Logits [rows, vocabulary] after the last column of `inputs`, whose keys and values are added to `cache`."""
+        from pairloop.samplers import shared
+
         arguments = {
             "input_ids": inputs,
-            "attention_mask": mask.long(),
+            # With four dimensions transformers makes no mask of its own, which an attention of ours does not need.
+            "attention_mask": mask[:, None, None] if isinstance(cache, shared.SharedCache) else mask.long(),
             "position_ids": positions,
             "past_key_values": cache,
             "use_cache": True,
@@ -176,8 +217,8 @@ def choose(logits: Any, uniforms: Any, sampling: Sampling) -> Any:
         ModelError: a logit is not a number.
     """
     greedy = sampling.temperature == 0
-    best = logits.max(dim=-1, keepdim=True) if greedy else logits.topk(min(sampling.top_k, logits.shape[-1]), dim=-1)
-    values, ids = best.values.double().cpu().numpy(), best.indices.cpu().numpy()
+    best = logits.max(dim=-1, keepdim=True) if greedy else _likeliest(logits, min(sampling.top_k, logits.shape[-1]))
+    values, ids = best[0].double().cpu().numpy(), best[1].cpu().numpy()
     if not np.isfinite(values[:, 0]).all():
         raise ModelError("the model's logits are not finite numbers: its weights are damaged, or training diverged")
     if greedy:
@@ -190,6 +231,27 @@ def choose(logits: Any, uniforms: Any, sampling: Sampling) -> Any:
     index = (cumulative <= uniforms[:, None] * cumulative[:, -1:]).sum(axis=1)
     index = np.minimum(index, (nucleus > 0).sum(axis=1) - 1)  # rounding can carry a number just below 1 past the end
     return np.take_along_axis(ids, index[:, None], axis=1)[:, 0]
+
+
+_BLOCK = 16
+"""Tokens of which `_likeliest` looks at the best first."""
+
+
+def _likeliest(logits: Any, count: int) -> tuple[Any, Any]:
+    """Values and ids [rows, count] of the largest logits, as `logits.topk` finds them but for the order of equal ones.
+
+    A CPU walks through all of a row for that. The `count` largest stand in at most so many blocks, those with the
+    largest maxima, so that it is enough to look there.
+    """
+    vocabulary = logits.shape[-1]
+    if vocabulary % _BLOCK or count * _BLOCK >= vocabulary or logits.device.type != "cpu":
+        values, ids = logits.topk(count, dim=-1)
+        return values, ids
+    blocks = logits.unflatten(-1, (-1, _BLOCK))
+    chosen = blocks.amax(dim=-1).topk(count, dim=-1, sorted=False).indices
+    within = blocks.gather(1, chosen[..., None].expand(-1, -1, _BLOCK)).flatten(1)
+    values, places = within.topk(count, dim=-1)
+    return values, chosen.gather(1, places // _BLOCK) * _BLOCK + places % _BLOCK
 
 
 def _groups(lengths: list[int]) -> Iterator[slice]:
@@ -210,10 +272,3 @@ def _left_padded(prompts: list[list[int]], padding: int, device: Any) -> tuple[A
     ids = torch.tensor([[padding] * (width - len(prompt)) + prompt for prompt in prompts])
     mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
     return ids.to(device), mask.to(device)
-
-
-def _closed_up(going: list[bool]) -> Any:
-    """The rows that go on, in their places; those beyond the new end are moved into the gaps."""
-    left = sum(going)
-    movers = iter([row for row in range(left, len(going)) if going[row]])
-    return np.array([row if going[row] else next(movers) for row in range(left)], dtype=np.int64)
