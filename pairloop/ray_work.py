@@ -6,10 +6,11 @@ import os
 import socket
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from pairloop import models
 from pairloop.errors import EngineError
@@ -46,40 +47,43 @@ class Actors:
             PairloopError: as the function raises it.
         """
         ray = self._connected()
-        waiting = {key: ray.put(_table(key, shard)) for key, shard in shards}
+        waiting = {key: ray.put(json.dumps(shard)) for key, shard in shards}
         return self._computed(ray, function, waiting)
 
     def _computed(self, ray: Any, function: Function, waiting: dict[str, Any]) -> Iterator[Keyed]:
         for _ in range(self.params.attempts):
             if not waiting:
                 return
-            for row in self._dataset(ray, function, list(waiting.values())).iter_rows():
-                if row["error"] is not None:
-                    raise EngineError(row["error"])
-                del waiting[row["key"]]
-                yield row["key"], json.loads(row["result"])
+            with _named(ray) as names:
+                for row in self._dataset(ray, function, dict(waiting), names).iter_rows():
+                    if row["error"] is not None:
+                        raise EngineError(row["error"])
+                    del waiting[row["key"]]
+                    yield row["key"], json.loads(row["result"])
         if waiting:
             raise EngineError(
                 f"engine ray: {len(waiting)} shards were lost {self.params.attempts} times, because the actors that "
                 "were at them died. Look at Ray's logs (out of memory?); what is finished is kept"
             )
 
-    def _dataset(self, ray: Any, function: Function, tables: list[Any]) -> Any:
+    def _dataset(self, ray: Any, function: Function, shards: dict[str, Any], names: Iterator[str]) -> Any:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.max_errored_blocks = -1  # a lost shard is not in the result, and is computed in the next attempt
+        # Without retries: a shard that waited for its own actor would wait for ever if the node stays away.
+        own = {"max_restarts": -1, "max_task_retries": 0}
         threads, gpus = _threads(), self._gpus(ray)
-        warnings.filterwarnings("ignore", category=DeprecationWarning, module="pairloop.ray_work")  # of max_restarts
-        return ray.data.from_arrow_refs(tables).map_batches(
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module="pairloop.ray_work")
+        rows = ray.data.from_items([{"key": key} for key in shards], override_num_blocks=len(shards))
+        return rows.map_batches(
             _Actor,
-            fn_constructor_args=(function, Path.cwd(), [path.resolve() for path in self.needs], threads),
+            fn_constructor_args=(function, shards, [Path.cwd(), *(path.resolve() for path in self.needs)], threads),
             batch_size=1,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=self._count(ray, gpus)),
             num_cpus=self.params.cpus,
             num_gpus=gpus,
-            max_restarts=-1,
-            max_task_retries=0,  # a shard that waited for its own actor would wait for ever if the node stays away
+            ray_remote_args_fn=lambda: own | {"name": next(names)},
             runtime_env={"env_vars": {"OMP_NUM_THREADS": str(threads)}},
         )
 
@@ -153,37 +157,51 @@ def _threads() -> int:
     return int(torch.get_num_threads())
 
 
-def _table(key: str, shard: Sequence[Item]) -> Any:
-    import pyarrow as pa
+@contextmanager
+def _named(ray: Any) -> Iterator[Iterator[str]]:
+    """Names for actors, which end with the block: Ray Data leaves those that failed where they are, device and all."""
+    given: list[str] = []
 
-    return pa.table({"key": [key], "shard": [json.dumps(shard)]})
+    def names() -> Iterator[str]:
+        while True:
+            given.append(f"pairloop-{uuid4().hex}")
+            yield given[-1]
+
+    try:
+        yield names()
+    finally:
+        for name in given:
+            with suppress(ValueError):  # it has ended by itself
+                ray.kill(ray.get_actor(name), no_restart=True)
 
 
 class _Actor:
     """A function with all that it has loaded, in a process of its own."""
 
-    def __init__(self, function: Function, home: Path, needs: Sequence[Path], threads: int) -> None:
-        self.function, self.home, self.needs, self.threads = function, home, needs, threads
+    def __init__(self, function: Function, shards: dict[str, Any], needs: Sequence[Path], threads: int) -> None:
+        """`shards` are references into the object store; the first of `needs` is the folder to work in."""
+        self.function, self.shards, self.needs, self.threads = function, shards, needs, threads
         self.ready = False
 
     def __call__(self, batch: Any) -> Any:
         import click
         import pyarrow as pa
+        import ray
 
-        (row,) = batch.to_pylist()
+        (key,) = batch["key"].to_pylist()
         result, error = None, None
         try:
             self._prepare()
-            result = json.dumps(self.function(json.loads(row["shard"])))
+            result = json.dumps(self.function(json.loads(ray.get(self.shards[key]))))
         except click.ClickException as problem:
             error = problem.message
         types = pa.schema([("key", pa.string()), ("result", pa.string()), ("error", pa.string())])
-        return pa.table({"key": [row["key"]], "result": [result], "error": [error]}, schema=types)
+        return pa.table({"key": [key], "result": [result], "error": [error]}, schema=types)
 
     def _prepare(self) -> None:
         if self.ready:
             return
-        for path in (self.home, *self.needs):
+        for path in self.needs:
             if not path.exists():
                 raise EngineError(
                     f"engine ray: the node {socket.gethostname()} does not see {path}: put the project on storage "
@@ -191,6 +209,6 @@ class _Actor:
                 )
         import torch
 
-        os.chdir(self.home)
+        os.chdir(self.needs[0])
         torch.set_num_threads(self.threads)
         self.ready = True
