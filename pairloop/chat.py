@@ -17,8 +17,11 @@ _SENTINEL = "\ue000pairloop\ue001"
 _REPLY = "\ue000pairloop-reply\ue001"
 """Likewise for an answer."""
 
-_TEMPLATE_WORDS = ("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "<s>", "</s>")
-"""Markers of templates that are plain text to the tokenizer, as in Mistral-7B-Instruct-v0.2."""
+_TEMPLATE_WORDS = (
+    *("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "<s>", "</s>"),
+    *("<|system|>", "<|user|>", "<|assistant|>"),
+)
+"""Markers of templates that are plain text to the tokenizer, as in Mistral-7B-Instruct-v0.2 and Zephyr."""
 
 
 def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
