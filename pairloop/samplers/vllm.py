@@ -188,12 +188,14 @@ def _start(served: models.Served, engine: Engine) -> Any:
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     os.environ["VLLM_BATCH_INVARIANT"] = str(int(engine.batch_invariant))
     os.environ["VLLM_NO_USAGE_STATS"] = "1"
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "CRITICAL")
     # Two runs on one machine would be bound to the same cores.
     os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     from vllm import LLM
 
     settings = engine.settings
+    # A prompt read in two steps makes vLLM rewind its random stream, which torch's streams on a CPU cannot do.
+    whole = {} if models.device() == "cuda" else {"enable_chunked_prefill": False}
     adapters = {"enable_lora": True, "max_lora_rank": _max_rank(served.rank)} if served.rank else {}
     cache = {"kv_cache_memory_bytes": int(settings.kv_cache_gib * 2**30)} if settings.kv_cache_gib else {}
     return LLM(
@@ -209,6 +211,7 @@ def _start(served: models.Served, engine: Engine) -> Any:
         tensor_parallel_size=settings.tensor_parallel_size,
         gpu_memory_utilization=settings.gpu_memory_utilization,
         enforce_eager=settings.enforce_eager,
+        **whole,
         **adapters,
         **cache,
     )

@@ -1,0 +1,264 @@
+"""Real vLLM, in the environment that `make vllm-env` makes: `make test-vllm`."""
+
+import dataclasses
+import json
+import math
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, Project, new_project
+from quantised import write_quantised
+
+from pairloop import chat, fetch, models, records, work
+from pairloop.answers import Policy, Speaker
+from pairloop.errors import ModelError
+from pairloop.params import VLLM, Judge
+from pairloop.samplers import Request, Sampling
+from pairloop.samplers import vllm as engine
+from pairloop.samplers.vllm import Engine, VLLMSampler
+
+pytestmark = pytest.mark.vllm
+
+CPU = VLLM(enforce_eager=True, kv_cache_gib=0.25, max_model_len=1024)
+GREEDY = Sampling(temperature=0, top_p=1.0, top_k=1, max_new_tokens=24)
+PROMPTS = ["Hi", "Why is the sky blue?", "a\n\nb " * 9, "Tell me about <|im_end|> please.", "x" * 150, "Name a fruit."]
+
+
+def both(policy: Policy, sampling: Sampling, prompts: list[str], scratch: Path) -> list[list[str]]:
+    """What the two engines answer."""
+    requests = [Request(prompt, (1,)) for prompt in prompts]
+    speakers = [Speaker(policy, sampling, 64, scratch), Speaker(policy, sampling, 64, scratch, "vllm", CPU)]
+    return [[own[0].text for own in speaker.sample(requests)] for speaker in speakers]
+
+
+def sampled(base: Path, sampling: Sampling, *requests: Request) -> Any:
+    served, tokenizer = models.serve_policy(base, base), models.load_tokenizer(base)
+    return VLLMSampler(served, tokenizer, sampling, Engine(CPU, "float32")).sample(requests)
+
+
+@pytest.fixture(scope="module")
+def real_base() -> Path:
+    """The default base's weights."""
+    import yaml
+
+    base = yaml.safe_load((ROOT / "params.yaml").read_text())["base"]
+    return fetch.fetch(base["model"], base["sha256"], models.cache_root()).folder
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project on the smoke recipe with vLLM, two iterations, that `dvc repro` has run. For reading."""
+    project = new_project(tmp_path_factory.mktemp("vllm") / "project")
+    project.run(sys.executable, "-m", "stages.schedule", "--write", "+recipe=vllm-cpu", "iterations=2")
+    project.run("dvc", "repro")
+    project.commit("Reproduce")
+    return project
+
+
+def test_the_smoke_recipe_runs_from_end_to_end_and_then_nothing_is_left_to_do(pipeline: Project) -> None:
+    assert "Data and pipelines are up to date" in pipeline.run("dvc", "repro").stdout
+    for n in (1, 2):
+        found = json.loads((pipeline.folder / f"results/iteration_{n}/generate.json").read_text())
+        assert found["responses"] == 18 and found["rows_out"] == 6
+        card = (pipeline.folder / f"models/iteration_{n}/README.md").read_text()
+        assert "sampled with vLLM, which promises no identical bytes" in card
+    assert "sampled with vLLM" in (pipeline.folder / "data/README.md").read_text()
+    assert (pipeline.folder / "report/index.html").stat().st_size > 10_000
+
+
+def test_iteration_2_samples_from_the_adapter_of_iteration_1_as_an_adapter(pipeline: Project, tmp_path: Path) -> None:
+    base, first = pipeline.folder / "models/iteration_0", pipeline.folder / "models/iteration_1"
+    rows = records.read(pipeline.folder / "data/iteration_2/responses.parquet", records.RESPONSE)
+    requests = [
+        Request(row["prompt"], tuple(work.seed_of(0, 2, row["prompt_id"], k) for k in range(3))) for row in rows
+    ]
+    sampling = Sampling(0.9, 0.95, 512, 12)
+    written = [row["responses"] for row in rows]
+
+    settings = VLLM(enforce_eager=True, kv_cache_gib=1)
+
+    def said(policy: Path) -> list[list[str]]:
+        speaker = Speaker(Policy(policy, base, "float32"), sampling, 3, tmp_path, "vllm", settings)
+        return [[response.text for response in own] for own in speaker.sample(requests)]
+
+    assert said(first) == written
+    held = engine._HELD[0][1]
+    assert held.llm_engine.list_loras() == {1}
+    assert said(base) != written
+    # The same vLLM has answered for both.
+    assert engine._HELD[0][1] is held
+    theirs, ours = both(Policy(first, base, "float32"), GREEDY, PROMPTS, tmp_path)
+    assert theirs == ours
+    assert both(Policy(base, base, "float32"), GREEDY, PROMPTS, tmp_path)[0] != theirs
+
+
+def test_both_engines_give_the_same_text_the_same_log_probabilities(real_base: Path) -> None:
+    import torch
+    from vllm import SamplingParams, TokensPrompt
+
+    tokenizer = models.load_tokenizer(real_base)
+    ids = chat.encode_prompt(tokenizer, "Why is the sky blue?")
+    ids += chat.encode_response(tokenizer, "Because air scatters blue light more than red light.")
+    sampler = VLLMSampler(models.serve_policy(real_base, real_base), tokenizer, GREEDY, Engine(CPU, "float32"))
+    settings = SamplingParams(max_tokens=1, prompt_logprobs=0, detokenize=False)
+    found = sampler.llm.generate([TokensPrompt(prompt_token_ids=ids)], settings, use_tqdm=False)[0].prompt_logprobs
+    ours = torch.tensor([found[i][token].logprob for i, token in enumerate(ids) if i])
+    with torch.inference_mode():
+        logits = models.load_model(real_base, "float32")(torch.tensor([ids])).logits[0, :-1]
+    theirs = logits.log_softmax(-1).gather(1, torch.tensor(ids[1:])[:, None])[:, 0]
+    torch.testing.assert_close(ours, theirs, atol=2e-3, rtol=0)
+    assert theirs.min() < -1
+
+
+def test_greedy_answers_are_those_of_transformers_but_for_float_order(real_base: Path, tmp_path: Path) -> None:
+    rows = (ROOT / "data/prompts/pool.jsonl").read_text(encoding="utf-8").splitlines()
+    prompts = [json.loads(rows[i * len(rows) // 20])["prompt"] for i in range(20)]
+    policy = Policy(real_base, real_base, "float32")
+    theirs, ours = both(policy, GREEDY, prompts, tmp_path)
+    different = [i for i in range(20) if theirs[i] != ours[i]]
+    assert len(different) <= 2
+    assert all(gap(policy, prompts[i], theirs[i], ours[i]) < 1e-3 for i in different)
+
+
+def gap(policy: Policy, prompt: str, one: str, other: str) -> float:
+    """How much likelier, in log probability, one answer's first different token is than the other's."""
+    import torch
+
+    answers = [chat.encode_response(policy.tokenizer, text) for text in (one, other)]
+    place = next(i for i, (a, b) in enumerate(zip(*answers, strict=False)) if a != b)
+    ids = chat.encode_prompt(policy.tokenizer, prompt) + answers[0][:place]
+    with torch.inference_mode():
+        logits = policy.model(torch.tensor([ids])).logits[0, -1].log_softmax(-1)
+    return abs(float(logits[answers[0][place]] - logits[answers[1][place]]))
+
+
+def test_a_response_depends_on_its_seed_and_differs_from_that_of_another(tiny_base: Path) -> None:
+    warm = Sampling(0.9, 0.95, 512, 24)
+    requests = [Request(prompt, (7 * i, 2**64 - 1 - i, 2**63 + 7 * i + 1)) for i, prompt in enumerate(PROMPTS)]
+    once = sampled(tiny_base, warm, *requests)
+    assert sampled(tiny_base, warm, *requests) == once
+    assert sampled(tiny_base, warm, Request(PROMPTS[1], requests[1].seeds[1:])) == [once[1][1:]]
+    assert all(len({response.text for response in own}) == 3 for own in once)
+    assert {r.finish_reason for own in once for r in own} == {"stop", "length"}
+    assert all(r.token_count == 24 for own in once for r in own if r.finish_reason == "length")
+
+
+def test_many_seeds_draw_from_the_models_distribution(tiny_base: Path) -> None:
+    import torch
+
+    count = 3000
+    seeds = tuple(work.seed_of("draw", k) for k in range(count))
+    model, tokenizer = models.load_model(tiny_base, "float32"), models.load_tokenizer(tiny_base)
+    with torch.inference_mode():
+        logits = model(torch.tensor([chat.encode_prompt(tokenizer, "Hi")])).logits[0, -1]
+    best = (logits / 0.9).topk(8)
+    expected = Counter(dict(zip(best.indices.tolist(), best.values.softmax(-1).tolist(), strict=True)))
+    sampler = VLLMSampler(
+        models.serve_policy(tiny_base, tiny_base), tokenizer, Sampling(0.9, 1.0, 8, 1), Engine(CPU, "float32")
+    )
+    ids = chat.encode_prompt(tokenizer, "Hi")
+    found = Counter(tokens[0] for tokens in sampler._answers([(ids, seed) for seed in seeds]))
+    assert set(found) <= set(expected)
+    for token, share in expected.items():
+        assert abs(found[token] / count - share) < 4 * math.sqrt(share * (1 - share) / count)
+
+
+def test_a_quantised_model_loads_in_both_engines_with_and_without_an_adapter(
+    tiny_base: Path, pipeline: Project, tmp_path: Path
+) -> None:
+    folder = write_quantised(models.weights(tiny_base), tmp_path / "quantised")
+    theirs, ours = both(Policy(folder, folder, "float32"), GREEDY, PROMPTS, tmp_path)
+    assert theirs == ours
+    adapter = pipeline.folder / "models/iteration_2"
+    adapted = both(Policy(adapter, folder, "float32"), GREEDY, PROMPTS, tmp_path)
+    assert adapted[0] == adapted[1] and adapted[0] != theirs
+
+
+def test_a_full_checkpoint_loads_in_both_engines(tiny_base: Path, tmp_path: Path) -> None:
+    import torch
+
+    model = models.load_model(tiny_base, "float32")
+    with torch.no_grad():
+        model.lm_head.weight.mul_(-1)
+    model.save_pretrained(tmp_path / "full")
+    theirs, ours = both(Policy(tmp_path / "full", tiny_base, "float32"), GREEDY, PROMPTS, tmp_path)
+    assert theirs == ours != both(Policy(tiny_base, tiny_base, "float32"), GREEDY, PROMPTS, tmp_path)[1]
+
+
+def test_a_judge_here_can_answer_with_vllm(tiny_base: Path, tmp_path: Path) -> None:
+    from pairloop import scoring
+
+    judge = Judge(model=str(models.weights(tiny_base)), engine="vllm", max_new_tokens=8)
+    ranking = scoring.Ranking("judge", scoring.Places(tiny_base, tmp_path), "float32", 512, judge=judge, vllm=CPU)
+    rows = [{"prompt": "Hi", "responses": ["Hello", "Ho"], "constraints": None}]
+    found = next(iter(scoring.score(rows, ranking, 4, tmp_path)))
+    counts = scoring.judge_counts(found)
+    assert counts is not None and counts["requests"] == 2
+    other = dataclasses.replace(ranking, judge=dataclasses.replace(judge, engine="transformers"))
+    assert other.fingerprint != ranking.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"kv_cache_gib": 0.00001}, r"vLLM is out of memory. Lower vllm\.max_model_len"),
+        (
+            {"gpu_memory_utilization": 1.0, "kv_cache_gib": None},
+            r"out of memory.* vllm\.gpu_memory_utilization",
+        ),
+        ({"quantization": "no-such-thing"}, "vLLM cannot load or run"),
+        ({"max_model_len": 100_000}, "vLLM cannot load or run"),
+    ],
+)
+def test_what_vllm_refuses_is_one_sentence(settings: dict[str, Any], says: str, tiny_base: Path) -> None:
+    engine.release()
+    served, tokenizer = models.serve_policy(tiny_base, tiny_base), models.load_tokenizer(tiny_base)
+    sampler = VLLMSampler(served, tokenizer, GREEDY, Engine(dataclasses.replace(CPU, **settings), "float32"))
+    with pytest.raises(ModelError, match=says) as error:
+        sampler.sample([Request("Hi", (1,))])
+    assert "\n" not in error.value.message
+
+
+def generate(project: Project, out: str) -> list[str]:
+    return [
+        *(sys.executable, "-m", "stages.generate", "--iteration", "2", "models/iteration_0", "models/iteration_1"),
+        *("data/iteration_2/prompts.parquet", out, f"{out}.json", f"{out}.time.json"),
+    ]
+
+
+def test_prompts_longer_than_max_model_len_are_dropped_and_a_killed_generation_gives_the_same_bytes(
+    pipeline: Project, tmp_path: Path, edit: Callable[[Project, str, object], None]
+) -> None:
+    project = pipeline.copy(tmp_path / "project")
+    prompts = records.read(project.folder / "data/iteration_2/prompts.parquet", records.PROMPT)
+    tokenizer = models.load_tokenizer(project.folder / "models/iteration_0")
+    longest = max(len(chat.encode_prompt(tokenizer, row["prompt"])) for row in prompts)
+    for name, value in (("generate.max_new_tokens", 400), ("generate.shard_prompts", 1)):
+        edit(project, name, value)
+    edit(project, "vllm.max_model_len", longest + 399)
+    scratch = project.folder / ".dvc/tmp/pairloop"
+    known = {path for path in scratch.rglob("*") if path.is_file()}
+    running = subprocess.Popen(generate(project, "again.parquet"), cwd=project.folder, stderr=subprocess.DEVNULL)
+    while not any(p.is_file() and p not in known and "partial" not in p.name for p in scratch.rglob("*")):
+        assert running.poll() is None
+        time.sleep(0.005)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert not (project.folder / "again.parquet").exists()
+    project.run(*generate(project, "again.parquet"))
+    found = json.loads((project.folder / "again.parquet.json").read_text())
+    assert found["dropped"]["over_max_model_len"] >= 1 and found["rows_in"] == found["rows_out"] + sum(
+        found["dropped"].values()
+    )
+    for path in scratch.rglob("*"):
+        if path.is_file():
+            path.unlink()
+    project.run(*generate(project, "whole.parquet"))
+    assert (project.folder / "again.parquet").read_bytes() == (project.folder / "whole.parquet").read_bytes()
