@@ -35,7 +35,7 @@ class Actors:
     @property
     def fingerprint(self) -> Item:
         """What decides a shard's bytes beside what decides them here: nothing, on devices of the same kind."""
-        device = "cuda" if self._gpus(self._connected()) > 0 else "cpu"
+        device = "cuda" if self._gpus() > 0 else "cpu"
         return {} if device == models.device() else {"device": device}
 
     def map(self, function: Function, shards: Iterable[Keyed]) -> Iterator[Keyed]:
@@ -46,9 +46,8 @@ class Actors:
                 die again and again.
             PairloopError: as the function raises it.
         """
-        ray = self._connected()
-        waiting = {key: ray.put(json.dumps(shard)) for key, shard in shards}
-        return self._computed(ray, function, waiting)
+        waiting = {key: self._connected().put(json.dumps(shard)) for key, shard in shards}
+        return self._computed(self._connected(), function, waiting) if waiting else iter(())
 
     def _computed(self, ray: Any, function: Function, waiting: dict[str, Any]) -> Iterator[Keyed]:
         for _ in range(self.params.attempts):
@@ -72,7 +71,7 @@ class Actors:
         context.max_errored_blocks = -1  # a lost shard is not in the result, and is computed in the next attempt
         # Without retries: a shard that waited for its own actor would wait for ever if the node stays away.
         own = {"max_restarts": -1, "max_task_retries": 0}
-        threads, gpus = _threads(), self._gpus(ray)
+        threads, gpus = _threads(), self._gpus()
         warnings.filterwarnings("ignore", category=DeprecationWarning, module="pairloop.ray_work")
         rows = ray.data.from_items([{"key": key} for key in shards], override_num_blocks=len(shards))
         return rows.map_batches(
@@ -87,10 +86,13 @@ class Actors:
             runtime_env={"env_vars": {"OMP_NUM_THREADS": str(threads)}},
         )
 
-    def _gpus(self, ray: Any) -> float:
+    def _gpus(self) -> float:
+        """GPUs of an actor. Ray need not start to answer for this machine: perhaps nothing is left to compute."""
         if self.params.gpus is not None:
             return self.params.gpus
-        return 1.0 if ray.cluster_resources().get("GPU", 0) >= 1 else 0.0
+        if self.params.address is None:
+            return 1.0 if models.device() == "cuda" else 0.0
+        return 1.0 if self._connected().cluster_resources().get("GPU", 0) >= 1 else 0.0
 
     def _count(self, ray: Any, gpus: float) -> int:
         """Actors: as asked for, or one for each device that a node has."""

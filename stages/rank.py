@@ -55,7 +55,7 @@ def _scored(
 ) -> Iterator[tuple[Row, Row]]:
     """Each row of responses with what the ranker found; neither side is in memory as a whole."""
     places = ranking.places
-    needs = [folder for folder in (places.base, places.teacher, places.policy) if folder]
+    needs = [folder for folder in (places.base, places.teacher, places.policy) if folder and folder.exists()]
     actors = ray_work.Actors(params.ray, needs) if params.rank.engine == "ray" else None
     shards = scoring.score(_rows(responses, stated), ranking, params.rank.shard_prompts, common.scratch(), actors)
     with common.progress(len(stated), label) as bar:
