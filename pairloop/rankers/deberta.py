@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-_TOKENS = 512
-"""Tokens whose intermediate states are in memory at once: 8 MB in float32 at PairRM's 4,096 units."""
+_TOKENS = 1024
+"""Tokens whose intermediate states are in memory at once: 16 MB in float32 at PairRM's 4,096 units."""
 
 _SCORES = 2**18
 """Attention scores that are in memory at once, of as many heads as that allows: 1 MB in float32."""
