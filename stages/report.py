@@ -41,8 +41,8 @@ def main(results: Path, page: Path, iterations: Path, curves: Path, data_card: P
 
 def _sampled(models: int) -> str:
     """What sampling the responses again would give: iterations may have had different engines."""
-    settings = [common.load(n).generate for n in range(1, models)]
-    return " ".join(dict.fromkeys(reproducible.promise(one.engine, one.batch_invariant) for one in settings))
+    settings = [common.load(n) for n in range(1, models)]
+    return " ".join(dict.fromkeys(reproducible.promise(one.sampler, one.generate.batch_invariant) for one in settings))
 
 
 def collect(results: Path) -> ReportData:

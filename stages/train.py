@@ -43,7 +43,7 @@ def main(
         iteration=iteration,
         splits={path.stem: models.file_sha256(path) for path in (train_split, test_split)},
         truncated=_truncated(responses),
-        sampled=reproducible.promise(params.generate.engine, params.generate.batch_invariant),
+        sampled=reproducible.promise(params.sampler, params.generate.batch_invariant),
     )
     with (
         common.clock(results / "time" / "train.json") as measured,
