@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -78,26 +79,32 @@ def verbs(tiny_base: Path, tmp_path: Path) -> Iterator[list[Verb]]:
     yield found
 
 
-def kill_and_resume(verb: Verb, number: int) -> None:
-    """Kill at a random moment: half of them anywhere in the process's life, half while shards are being finished."""
-    draw = random.Random(f"{verb.name} {number}")
-    scratch = verb.folder / f"{verb.name}-{number}"
+def kill(verb: Verb, scratch: Path, draw: random.Random, anywhere: bool) -> None:
+    """Kill the verb at a random moment: anywhere in its life, or while shards are being finished and written."""
     running = verb.start(scratch)
-    if number % 2:
+    start = time.monotonic()
+    if anywhere:
         time.sleep(draw.uniform(0, verb.seconds))
     else:
         awaited = draw.randint(1, verb.shards)
         while len(stored(scratch)) < awaited and running.poll() is None:
             time.sleep(0.002)
-        time.sleep(draw.uniform(0, 0.1 if awaited < verb.shards else 0.3))
+        time.sleep(draw.uniform(0, 0.1))
     running.kill()
-    running.wait()
+    if running.wait() != -signal.SIGKILL:  # it had ended by itself: no kill
+        verb.seconds = min(verb.seconds, time.monotonic() - start)
+        shutil.rmtree(scratch)
+        kill(verb, scratch, draw, anywhere)
+
+
+def kill_and_resume(verb: Verb, number: int) -> None:
+    scratch = verb.folder / f"{verb.name}-{number}"
+    kill(verb, scratch, random.Random(f"{verb.name} {number}"), anywhere=number % 2 == 0)
     before = stored(scratch)
     written = (scratch / verb.out).exists()
-    verb.landed.append("after the end" if written else f"{len(before)} of {verb.shards} shards")
-    if written:
+    verb.landed.append("written" if written else f"{len(before)} of {verb.shards} shards")
+    if written:  # complete, since it has its name
         assert (scratch / verb.out).read_bytes() == verb.whole
-        (scratch / verb.out).unlink()
     assert verb.finish(scratch) == verb.whole, f"{verb.name}, kill {number}, {verb.landed[-1]}"
     after = stored(scratch)
     assert before.items() <= after.items() and len(after) == verb.shards  # what was finished was not made again
