@@ -4,13 +4,13 @@
     python -m benchmarks.ranking
 
 The weights are random, of DeBERTa-v3-small's size: what a comparison costs does not depend on what they know. Texts
+are at most as long as an answer of the default run (`generate.max_new_tokens`) unless --longest says otherwise. They
 have no control tokens, none is cut, and every score is compared with the package's own at batch size 1, the only one
 at which its scores do not depend on the batch.
 """
 
 import json
 import random
-import statistics
 import time
 from collections.abc import Callable
 from itertools import islice, product
@@ -22,6 +22,7 @@ import click
 
 ONE, EIGHT, PAIRLOOP = "llm_blender, batch_size=1", "llm_blender, batch_size=8", "pairloop"
 Scores = list[list[float]]
+Way = Callable[[list[str], list[list[str]]], Scores]
 
 VOCABULARY = 128_005
 """Tokens of PairRM: DeBERTa-v3's, [MASK] and the four that mark a prompt and its responses."""
@@ -46,66 +47,66 @@ SHAPE = {
 @click.command()
 @click.option("--prompts", default=64, show_default=True, help="Prompts.")
 @click.option("--n", default=5, show_default=True, help="Responses per prompt.")
-@click.option("--longest", default=300, show_default=True, help="Longest response in words, which are a token each.")
-@click.option("--longest-prompt", default=60, show_default=True, help="Longest prompt in words.")
-@click.option("--even", is_flag=True, help="Responses to a prompt are equally long.")
+@click.option("--longest", default=64, show_default=True, help="Longest text in words, which are a token each.")
 @click.option("--batch-tokens", default=4096, show_default=True, help="As rank.batch_tokens in params.yaml.")
-@click.option("--rounds", default=1, show_default=True, help="The ways take turns; times are medians.")
 @click.option("--threads", default=0, help="CPU threads; 0 leaves torch's choice.")
-def main(
-    prompts: int, n: int, longest: int, longest_prompt: int, even: bool, batch_tokens: int, rounds: int, threads: int
-) -> None:
-    """Comparisons per second of three ways to rank the same responses, and how far their scores differ."""
+def main(prompts: int, n: int, longest: int, batch_tokens: int, threads: int) -> None:
+    """Comparisons per second of three ways to rank the same responses, and how far their scores differ.
+
+    The shorter the texts, the further ahead Pairloop is: the package projects all 512 relative positions anew for
+    every comparison and layer.
+    """
     import torch
 
     torch.set_num_threads(threads or torch.get_num_threads())
     with TemporaryDirectory() as folder:
         words = write_checkpoint(Path(folder))
         ways = rankers(Path(folder), batch_tokens)
-    asked = texts(words, prompts, n, (longest_prompt, longest), even)
+    asked = texts(words, prompts, n, longest)
     for warm_up in ways.values():
         warm_up(asked[0][:1], asked[1][:1])
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    scores: dict[str, Scores] = {}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            start = time.perf_counter()
-            scores[name] = way(*asked)
-            seconds[name].append(time.perf_counter() - start)
+    seconds, scores = taken_in_turns(ways, *asked)
     tokens = sum(len(text.split()) for own in asked[1] for text in own) / (prompts * n)
     click.echo(f"{prompts} prompts x {n} responses of {tokens:.0f} words, {torch.get_num_threads()} threads")
-    click.echo(table({name: statistics.median(own) for name, own in seconds.items()}, scores, prompts * n * (n - 1)))
+    click.echo(table(seconds, scores, prompts * n * (n - 1)))
 
 
-def rankers(folder: Path, batch_tokens: int) -> dict[str, Callable[[list[str], list[list[str]]], Scores]]:
+def taken_in_turns(
+    ways: dict[str, Way], prompts: list[str], candidates: list[list[str]]
+) -> tuple[dict[str, float], dict[str, Scores]]:
+    """Seconds and scores of each way; eight prompts a turn, so that other work on the machine slows all alike."""
+    seconds = dict.fromkeys(ways, 0.0)
+    scores: dict[str, Scores] = {name: [] for name in ways}
+    for first in range(0, len(prompts), 8):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            scores[name] += way(prompts[first : first + 8], candidates[first : first + 8])
+            seconds[name] += time.perf_counter() - start
+    return seconds, scores
+
+
+def rankers(folder: Path, batch_tokens: int) -> dict[str, Way]:
     """The ways to compare: each takes prompts and candidates and returns scores."""
     from pairloop.rankers.llm_blender import LLMBlender
     from pairloop.rankers.pairrm import PairRM
 
     package, ours = LLMBlender(folder).blender, PairRM(folder, "float32", batch_tokens)
 
-    def of_the_package(batch_size: int) -> Callable[[list[str], list[list[str]]], Scores]:
+    def of_the_package(batch_size: int) -> Way:
         settings = {"return_scores": True, "batch_size": batch_size, "disable_tqdm": True}
         return lambda prompts, candidates: package.rank(prompts, candidates, **settings).tolist()
 
     return {ONE: of_the_package(1), EIGHT: of_the_package(8), PAIRLOOP: ours.score}
 
 
-def texts(
-    words: list[str], prompts: int, n: int, longest: tuple[int, int], even: bool
-) -> tuple[list[str], list[list[str]]]:
+def texts(words: list[str], prompts: int, n: int, longest: int) -> tuple[list[str], list[list[str]]]:
     """Prompts and responses of 5 to `longest` words each: as many of 5 to 10 as of 10 to 20, and so on."""
     draw = random.Random(0)
 
-    def count(most: int) -> int:
-        return round(5 * (most / 5) ** draw.random())
+    def text() -> str:
+        return " ".join(draw.choices(words, k=round(5 * (longest / 5) ** draw.random())))
 
-    def text(length: int) -> str:
-        return " ".join(draw.choices(words, k=length))
-
-    asked = [text(count(longest[0])) for _ in range(prompts)]
-    lengths = [[count(longest[1]) for _ in range(n)] for _ in range(prompts)]
-    return asked, [[text(own[0] if even else length) for length in own] for own in lengths]
+    return [text() for _ in range(prompts)], [[text() for _ in range(n)] for _ in range(prompts)]
 
 
 def write_checkpoint(folder: Path) -> list[str]:
