@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from conftest import ROOT, Project, new_project
 from quantised import write_quantised
 
-from pairloop import chat, fetch, models, records, work
+from pairloop import chat, dpo_output, fetch, models, params, records, work
 from pairloop.answers import Policy, Speaker
 from pairloop.errors import ModelError
 from pairloop.params import VLLM, Judge
@@ -46,8 +47,6 @@ def sampled(base: Path, sampling: Sampling, *requests: Request) -> Any:
 @pytest.fixture(scope="module")
 def real_base() -> Path:
     """The default base's weights."""
-    import yaml
-
     base = yaml.safe_load((ROOT / "params.yaml").read_text())["base"]
     return fetch.fetch(base["model"], base["sha256"], models.cache_root()).folder
 
@@ -79,10 +78,10 @@ def test_iteration_2_samples_from_the_adapter_of_iteration_1_as_an_adapter(pipel
     requests = [
         Request(row["prompt"], tuple(work.seed_of(0, 2, row["prompt_id"], k) for k in range(3))) for row in rows
     ]
-    sampling = Sampling(0.9, 0.95, 512, 12)
+    found = params.parse(yaml.safe_load((pipeline.folder / "params.yaml").read_text()))
+    asked, settings = found.generate, found.vllm
+    sampling = Sampling(asked.temperature, asked.top_p, asked.top_k, asked.max_new_tokens)
     written = [row["responses"] for row in rows]
-
-    settings = VLLM(enforce_eager=True, kv_cache_gib=1)
 
     def said(policy: Path) -> list[list[str]]:
         speaker = Speaker(Policy(policy, base, "float32"), sampling, 3, tmp_path, "vllm", settings)
@@ -99,20 +98,32 @@ def test_iteration_2_samples_from_the_adapter_of_iteration_1_as_an_adapter(pipel
     assert both(Policy(base, base, "float32"), GREEDY, PROMPTS, tmp_path)[0] != theirs
 
 
-def test_both_engines_give_the_same_text_the_same_log_probabilities(real_base: Path) -> None:
+def log_probabilities(policy: Policy, prompt: str, answer: str) -> Any:
+    """Of the tokens of a prompt and its answer: torch tensors [tokens - 1], by transformers and by vLLM."""
     import torch
     from vllm import SamplingParams, TokensPrompt
+    from vllm.lora.request import LoRARequest
 
-    tokenizer = models.load_tokenizer(real_base)
-    ids = chat.encode_prompt(tokenizer, "Why is the sky blue?")
-    ids += chat.encode_response(tokenizer, "Because air scatters blue light more than red light.")
-    sampler = VLLMSampler(models.serve_policy(real_base, real_base), tokenizer, GREEDY, Engine(CPU, "float32"))
-    settings = SamplingParams(max_tokens=1, prompt_logprobs=0, detokenize=False)
-    found = sampler.llm.generate([TokensPrompt(prompt_token_ids=ids)], settings, use_tqdm=False)[0].prompt_logprobs
+    ids = chat.encode_prompt(policy.tokenizer, prompt) + chat.encode_response(policy.tokenizer, answer)
+    sampler = VLLMSampler(policy.served, policy.tokenizer, GREEDY, Engine(CPU, "float32"))
+    found = sampler.llm.generate(
+        [TokensPrompt(prompt_token_ids=ids)],
+        SamplingParams(max_tokens=1, prompt_logprobs=0, detokenize=False),
+        lora_request=LoRARequest("policy", 1, str(policy.served.adapter)) if policy.served.adapter else None,
+        use_tqdm=False,
+    )[0].prompt_logprobs
     ours = torch.tensor([found[i][token].logprob for i, token in enumerate(ids) if i])
     with torch.inference_mode():
-        logits = models.load_model(real_base, "float32")(torch.tensor([ids])).logits[0, :-1]
-    theirs = logits.log_softmax(-1).gather(1, torch.tensor(ids[1:])[:, None])[:, 0]
+        logits = policy.model(torch.tensor([ids])).logits[0, :-1]
+    return logits.log_softmax(-1).gather(1, torch.tensor(ids[1:])[:, None])[:, 0], ours
+
+
+def test_both_engines_give_the_same_text_the_same_log_probabilities(real_base: Path) -> None:
+    import torch
+
+    policy = Policy(real_base, real_base, "float32")
+    answer = "Because air scatters blue light more than red light."
+    theirs, ours = log_probabilities(policy, "Why is the sky blue?", answer)
     torch.testing.assert_close(ours, theirs, atol=2e-3, rtol=0)
     assert theirs.min() < -1
 
@@ -170,15 +181,34 @@ def test_many_seeds_draw_from_the_models_distribution(tiny_base: Path) -> None:
         assert abs(found[token] / count - share) < 4 * math.sqrt(share * (1 - share) / count)
 
 
+@pytest.fixture(scope="module")
+def adapter(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter for the tiny model that changes what it says."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(0)
+    config = LoraConfig(r=4, target_modules=["q_proj", "v_proj", "down_proj"], init_lora_weights=False)
+    folder = tmp_path_factory.mktemp("adapter")
+    model = get_peft_model(models.load_model(tiny_base, "float32"), config)
+    dpo_output.write_adapter(model, dpo_output.base_name(tiny_base), "float32", folder)
+    return folder
+
+
 def test_a_quantised_model_loads_in_both_engines_with_and_without_an_adapter(
-    tiny_base: Path, pipeline: Project, tmp_path: Path
+    tiny_base: Path, adapter: Path, tmp_path: Path
 ) -> None:
     folder = write_quantised(models.weights(tiny_base), tmp_path / "quantised")
     theirs, ours = both(Policy(folder, folder, "float32"), GREEDY, PROMPTS, tmp_path)
     assert theirs == ours
-    adapter = pipeline.folder / "models/iteration_2"
-    adapted = both(Policy(adapter, folder, "float32"), GREEDY, PROMPTS, tmp_path)
-    assert adapted[0] == adapted[1] and adapted[0] != theirs
+    alone, adapted = (
+        log_probabilities(policy, PROMPTS[1], PROMPTS[2])
+        for policy in (Policy(folder, folder, "float32"), Policy(adapter, folder, "float32"))
+    )
+    # Activations are rounded to 8 bits on the way: the engines differ by far less than the adapter changes.
+    effect = (adapted[0] - alone[0]).abs().mean()
+    differences = [(theirs - ours).abs().mean() for theirs, ours in (alone, adapted)]
+    assert max(differences) < effect / 4, (differences, effect)
 
 
 def test_a_full_checkpoint_loads_in_both_engines(tiny_base: Path, tmp_path: Path) -> None:
