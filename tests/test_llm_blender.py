@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from pairrm_data import (
     HOSTILE,
     asked_of_the_package,
@@ -94,6 +95,10 @@ def test_nothing_is_printed_or_logged_while_it_loads(folders, package, capfd):
     LLMBlender(folders["own"])
     found = capfd.readouterr()
     assert "ranker" not in found.out + found.err and "fuser" not in found.err
+
+
+def test_the_tested_versions_include_the_package_so_that_these_tests_run():
+    assert "llm-blender==0.0.2" in (ROOT / "requirements.lock").read_text().splitlines()
 
 
 def test_a_missing_package_names_the_extra(folders, monkeypatch):
