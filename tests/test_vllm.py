@@ -199,8 +199,6 @@ def test_a_quantised_model_loads_in_both_engines_with_and_without_an_adapter(
     tiny_base: Path, adapter: Path, tmp_path: Path
 ) -> None:
     folder = write_quantised(models.weights(tiny_base), tmp_path / "quantised")
-    theirs, ours = both(Policy(folder, folder, "float32"), GREEDY, PROMPTS, tmp_path)
-    assert theirs == ours
     alone, adapted = (
         log_probabilities(policy, PROMPTS[1], PROMPTS[2])
         for policy in (Policy(folder, folder, "float32"), Policy(adapter, folder, "float32"))
