@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -77,19 +78,42 @@ def test_the_splits_load_as_one_data_set(reproduced: Project, tmp_path: Path) ->
     assert found["train_iteration_1"].column_names[:4] == ["prompt_id", "prompt", "chosen", "rejected"]
 
 
+PAIR = from_train(1) | stages("pair@1")
+RANK = PAIR | stages("rank@1")
+JUDGE = RANK | stages("eval@0")
+TEACH = JUDGE | stages("teach")
+GENERATE = RANK | stages("generate@1")
+SLICES = GENERATE | {f"prompts@{n}" for n in (1, 2, 3)}
+ALL = SLICES | TEACH | stages("base", "pool")
+EVAL = stages("eval@0", "eval@1", "eval@2", "eval@3", "report")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
         ("train.beta", 0.2, from_train(1)),
-        ("rank.batch_tokens", 2048, from_train(1) | stages("teach", "rank@1", "pair@1", "eval@0")),
-        ("rank.constraints_first", False, from_train(1) | stages("rank@1", "pair@1")),
-        ("pair.min_margin", 0.1, from_train(1) | stages("pair@1")),
-        ("eval.bootstrap", 300, stages("eval@0", "eval@1", "eval@2", "eval@3", "report")),
-        ("generate.temperature", 1.1, from_train(1) | stages("generate@1", "rank@1", "pair@1")),
-        ("vllm.enforce_eager", True, from_train(1) | stages("generate@1", "rank@1", "pair@1", "eval@0")),
-        ("generate.engine", "vllm", from_train(1) | stages("generate@1", "rank@1", "pair@1")),
-        ("eval.engine", "vllm", stages("eval@0", "eval@1", "eval@2", "eval@3", "report")),
-        ("prompts.per_iteration", 7, from_train(1) | {f"{s}@{n}" for s in LOOP[:-1] for n in (1, 2, 3)}),
+        ("pair.min_margin", 0.1, PAIR),
+        ("teach.spoilers", 2, TEACH),
+        ("teach.prompts", 9, TEACH | SLICES),
+        ("encoder.epochs", 2, TEACH),
+        ("rank.constraints_first", False, RANK),
+        ("rank.second", "likelihood", TEACH),
+        ("rank.ranker", "likelihood", TEACH),
+        ("rank.batch_tokens", 2048, TEACH),
+        ("rankers.reward", "hf:owner/name@main", JUDGE),
+        ("rankers.ensemble.likelihood", 2.0, TEACH),
+        ("judge.temperature", 0.5, JUDGE),
+        ("generate.temperature", 1.1, GENERATE),
+        ("generate.engine", "vllm", GENERATE),
+        ("vllm.enforce_eager", True, GENERATE | JUDGE),
+        ("ray.actors", 2, GENERATE),
+        ("prompts.per_iteration", 7, SLICES),
+        ("eval.bootstrap", 300, EVAL),
+        ("eval.engine", "vllm", EVAL),
+        ("eval.judges", ["likelihood"], TEACH),
+        ("pool.near_duplicate", 0.9, ALL - {"base"}),
+        ("seed", 1, ALL - {"base"}),
+        ("base.dtype", "bfloat16", ALL - {"pool", *(f"prompts@{n}" for n in (1, 2, 3))}),
     ],
 )
 def test_a_parameter_reruns_what_depends_on_it_and_nothing_else(
@@ -148,7 +172,12 @@ def test_an_experiment_elsewhere_leaves_the_workspace_alone_and_can_be_applied(p
 def test_queued_experiments_run_later_and_can_be_applied(project: Project) -> None:
     project.run("dvc", "exp", "run", "--queue", "--name", "more", "-S", "eval.bootstrap=300")
     assert project.run("git", "diff", "--name-only").stdout == ""
-    project.run("dvc", "exp", "run", "--run-all")
+    project.run("dvc", "queue", "start")
+    start, shown = time.monotonic(), ""
+    while "Success" not in shown or "0 active, 0 idle" not in shown:  # the worker ends by itself when all is done
+        assert "Failed" not in shown and time.monotonic() - start < 300, shown
+        time.sleep(1)
+        shown = project.run("dvc", "queue", "status").stdout
     project.run("dvc", "exp", "apply", "more")
     assert "bootstrap: 300" in (project.folder / "params.yaml").read_text()
     assert "up to date" in project.run("dvc", "status").stdout
@@ -185,6 +214,9 @@ def test_a_mistake_gives_one_message_and_leaves_finished_work(
     assert "Traceback" not in found.stdout + found.stderr
     assert project.md5s().items() >= {k: v for k, v in before.items() if "iteration_3" in k}.items()
     assert (project.folder / "models/iteration_3/adapter_model.safetensors").read_bytes() == model
+    project.run("git", "checkout", "--", "params.yaml")
+    assert "Running stage" not in project.run("dvc", "repro").stdout.replace("Running stage 'schedule'", "")
+    assert project.run("git", "status", "--porcelain").stdout == ""
 
 
 def test_a_damaged_file_between_stages_is_named(project: Project, edit: Edit) -> None:
@@ -265,6 +297,16 @@ def test_two_fresh_projects_give_the_same_md5_for_every_out(reproduced: Project,
     other = new_project(tmp_path / "other")
     other.run("dvc", "repro")
     assert other.md5s() == reproduced.md5s()
+    pages = [(project.folder / "report/index.html").read_text() for project in (reproduced, other)]
+    assert len({without_times(page) for page in pages}) == 1
+
+
+def without_times(page: str) -> str:
+    """The report without what it says of durations: the section on time, and one of the facts at the top."""
+    for part in (r'<section id="times".*?</section>', r"<dt>Time</dt><dd>.*?</dd>"):
+        page, found = re.subn(part, "", page, flags=re.S)
+        assert found == 1, part
+    return page
 
 
 def test_a_directory_remote_gives_a_clone_everything(project: Project, tmp_path: Path) -> None:
