@@ -98,32 +98,36 @@ def test_iteration_2_samples_from_the_adapter_of_iteration_1_as_an_adapter(pipel
     assert both(Policy(base, base, "float32"), GREEDY, PROMPTS, tmp_path)[0] != theirs
 
 
-def log_probabilities(policy: Policy, prompt: str, answer: str) -> Any:
-    """Of the tokens of a prompt and its answer: torch tensors [tokens - 1], by transformers and by vLLM."""
-    import torch
-    from vllm import SamplingParams, TokensPrompt
-    from vllm.lora.request import LoRARequest
+def exchange(policy: Policy, prompt: str, answer: str) -> list[int]:
+    return chat.encode_prompt(policy.tokenizer, prompt) + chat.encode_response(policy.tokenizer, answer)
 
-    ids = chat.encode_prompt(policy.tokenizer, prompt) + chat.encode_response(policy.tokenizer, answer)
-    sampler = VLLMSampler(policy.served, policy.tokenizer, GREEDY, Engine(CPU, "float32"))
-    found = sampler.llm.generate(
-        [TokensPrompt(prompt_token_ids=ids)],
-        SamplingParams(max_tokens=1, prompt_logprobs=0, detokenize=False),
-        lora_request=LoRARequest("policy", 1, str(policy.served.adapter)) if policy.served.adapter else None,
-        use_tqdm=False,
-    )[0].prompt_logprobs
-    ours = torch.tensor([found[i][token].logprob for i, token in enumerate(ids) if i])
+
+def by_transformers(policy: Policy, ids: list[int]) -> Any:
+    """Log probabilities of tokens after the first: torch tensor [tokens - 1]."""
+    import torch
+
     with torch.inference_mode():
         logits = policy.model(torch.tensor([ids])).logits[0, :-1]
-    return logits.log_softmax(-1).gather(1, torch.tensor(ids[1:])[:, None])[:, 0], ours
+    return logits.log_softmax(-1).gather(1, torch.tensor(ids[1:])[:, None])[:, 0]
+
+
+def by_vllm(policy: Policy, ids: list[int]) -> Any:
+    """The same by the other engine."""
+    import torch
+    from vllm import SamplingParams, TokensPrompt
+
+    sampler = VLLMSampler(policy.served, policy.tokenizer, GREEDY, Engine(CPU, "float32"))
+    settings = SamplingParams(max_tokens=1, prompt_logprobs=0, detokenize=False)
+    found = sampler.llm.generate([TokensPrompt(prompt_token_ids=ids)], settings, use_tqdm=False)[0].prompt_logprobs
+    return torch.tensor([found[i][token].logprob for i, token in enumerate(ids) if i])
 
 
 def test_both_engines_give_the_same_text_the_same_log_probabilities(real_base: Path) -> None:
     import torch
 
     policy = Policy(real_base, real_base, "float32")
-    answer = "Because air scatters blue light more than red light."
-    theirs, ours = log_probabilities(policy, "Why is the sky blue?", answer)
+    ids = exchange(policy, "Why is the sky blue?", "Because air scatters blue light more than red light.")
+    theirs, ours = by_transformers(policy, ids), by_vllm(policy, ids)
     torch.testing.assert_close(ours, theirs, atol=2e-3, rtol=0)
     assert theirs.min() < -1
 
@@ -195,18 +199,19 @@ def adapter(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_quantised_model_loads_in_both_engines_with_and_without_an_adapter(
+def test_a_quantised_model_loads_in_both_engines_and_takes_an_adapter_in_transformers(
     tiny_base: Path, adapter: Path, tmp_path: Path
 ) -> None:
     folder = write_quantised(models.weights(tiny_base), tmp_path / "quantised")
-    alone, adapted = (
-        log_probabilities(policy, PROMPTS[1], PROMPTS[2])
-        for policy in (Policy(folder, folder, "float32"), Policy(adapter, folder, "float32"))
-    )
-    # Activations are rounded to 8 bits on the way: the engines differ by far less than the adapter changes.
-    effect = (adapted[0] - alone[0]).abs().mean()
-    differences = [(theirs - ours).abs().mean() for theirs, ours in (alone, adapted)]
-    assert max(differences) < effect / 4, (differences, effect)
+    alone, adapted = Policy(folder, folder, "float32"), Policy(adapter, folder, "float32")
+    ids = exchange(alone, PROMPTS[1], PROMPTS[2])
+    theirs = by_transformers(alone, ids)
+    effect = (by_transformers(adapted, ids) - theirs).abs().mean()
+    # Activations are rounded to 8 bits on the way: the engines differ, by far less than an adapter changes.
+    difference = (by_vllm(alone, ids) - theirs).abs().mean()
+    assert difference < effect / 4, (difference, effect)
+    plain = by_transformers(Policy(adapter, tiny_base, "float32"), ids)
+    assert (by_transformers(adapted, ids) - plain).abs().mean() < effect / 4
 
 
 def test_a_full_checkpoint_loads_in_both_engines(tiny_base: Path, tmp_path: Path) -> None:
