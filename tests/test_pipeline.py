@@ -215,8 +215,12 @@ def test_a_mistake_gives_one_message_and_leaves_finished_work(
     assert project.md5s().items() >= {k: v for k, v in before.items() if "iteration_3" in k}.items()
     assert (project.folder / "models/iteration_3/adapter_model.safetensors").read_bytes() == model
     project.run("git", "checkout", "--", "params.yaml")
-    assert "Running stage" not in project.run("dvc", "repro").stdout.replace("Running stage 'schedule'", "")
-    assert project.run("git", "status", "--porcelain").stdout == ""
+    found = project.run("dvc", "repro").stdout
+    # DVC empties a stage's outputs before it runs, and restores them; but evaluates again, from stored answers.
+    assert {line for line in found.splitlines() if line.startswith("Running stage")} <= {
+        f"Running stage '{stage}':" for stage in ("schedule", "eval@0", "report")
+    }
+    assert project.md5s() == before
 
 
 def test_a_damaged_file_between_stages_is_named(project: Project, edit: Edit) -> None:
