@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,6 +59,20 @@ class Project:
         shown = self.run("dvc", "repro", "--dry", "--force-downstream").stdout
         return {line.split("'")[1] for line in shown.splitlines() if line.startswith("Running stage")}
 
+    def kill_generation_after_a_shard(self, command: list[str]) -> None:
+        """Start a command of `generation` and end it with SIGKILL once it has stored a shard that was not there."""
+        known = self._shards()
+        running = subprocess.Popen(command, cwd=self.folder, stderr=subprocess.DEVNULL)
+        while not self._shards() - known:
+            assert running.poll() is None
+            time.sleep(0.005)
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+
+    def _shards(self) -> set[Path]:
+        stored = (self.folder / ".dvc/tmp/pairloop").rglob("*")
+        return {path for path in stored if path.is_file() and path.suffix not in (".partial", ".lock")}
+
     def copy(self, folder: Path) -> "Project":
         """The same project, cache and all, somewhere else."""
         shutil.copytree(self.folder, folder, symlinks=True)
@@ -69,6 +85,14 @@ class Project:
         stages = yaml.safe_load((self.folder / "dvc.lock").read_text())["stages"]
         outs = {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
         return {path: md5 for path, md5 in outs.items() if "/time/" not in path and path != "report/index.html"}
+
+
+def generation(out: str) -> list[str]:
+    """The verb generate for iteration 2, writing to `out` instead of the iteration's own file."""
+    return [
+        *(sys.executable, "-m", "stages.generate", "--iteration", "2", "models/iteration_0", "models/iteration_1"),
+        *("data/iteration_2/prompts.parquet", out, f"{out}.json", f"{out}.time.json"),
+    ]
 
 
 def new_project(folder: Path) -> Project:

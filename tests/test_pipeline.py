@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Project, new_project
+from conftest import Project, generation, new_project
 
 Edit = Callable[[Project, str, object], None]
 LOOP = ["prompts", "generate", "rank", "pair", "train", "eval"]
@@ -238,34 +238,22 @@ def test_a_damaged_file_between_stages_is_named(project: Project, edit: Edit) ->
     assert not (project.folder / "data/out.parquet").exists()
 
 
-def generate(project: Project, out: str) -> list[str]:
-    return [
-        *(sys.executable, "-m", "stages.generate", "--iteration", "2", "models/iteration_0", "models/iteration_1"),
-        *("data/iteration_2/prompts.parquet", out, f"{out}.json", f"{out}.time.json"),
-    ]
-
-
 def test_a_killed_generation_goes_on_and_gives_the_same_bytes(project: Project) -> None:
     whole = (project.folder / "data/iteration_2/responses.parquet").read_bytes()
     scratch = project.folder / ".dvc/tmp/pairloop"
     for path in scratch.rglob("*"):
         if path.is_file():
             path.unlink()
-    running = subprocess.Popen(generate(project, "again.parquet"), cwd=project.folder, stderr=subprocess.DEVNULL)
-    while not any(path.is_file() and path.suffix not in (".partial", ".lock") for path in scratch.rglob("*")):
-        assert running.poll() is None
-        time.sleep(0.005)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
+    project.kill_generation_after_a_shard(generation("again.parquet"))
     assert not (project.folder / "again.parquet").exists()
-    project.run(*generate(project, "again.parquet"))
+    project.run(*generation("again.parquet"))
     assert (project.folder / "again.parquet").read_bytes() == whole
 
 
 def test_an_interrupted_generation_says_so_without_a_traceback(project: Project, edit: Edit) -> None:
     edit(project, "generate.max_new_tokens", 1500)
     running = subprocess.Popen(
-        generate(project, "long.parquet"),
+        generation("long.parquet"),
         cwd=project.folder,
         stderr=subprocess.PIPE,
         text=True,
@@ -290,7 +278,7 @@ def test_a_full_disk_is_one_message_and_keeps_finished_shards(project: Project, 
         path.unlink() if path.is_file() else path.rmdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "none", str(small)], check=True)
     try:
-        found = project.run(*generate(project, "full.parquet"), check=False)
+        found = project.run(*generation("full.parquet"), check=False)
     finally:
         subprocess.run(["umount", str(small)], check=True)
     assert found.returncode == 1 and "the disk is full" in found.stderr and "Traceback" not in found.stderr

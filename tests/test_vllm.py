@@ -3,10 +3,7 @@
 import dataclasses
 import json
 import math
-import signal
-import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, Project, new_project
+from conftest import ROOT, Project, generation, new_project
 from quantised import write_quantised
 
 from pairloop import chat, dpo_output, fetch, models, params, records, work
@@ -268,13 +265,6 @@ def test_what_vllm_refuses_is_one_sentence(settings: dict[str, Any], says: str, 
     assert "\n" not in error.value.message
 
 
-def generate(project: Project, out: str) -> list[str]:
-    return [
-        *(sys.executable, "-m", "stages.generate", "--iteration", "2", "models/iteration_0", "models/iteration_1"),
-        *("data/iteration_2/prompts.parquet", out, f"{out}.json", f"{out}.time.json"),
-    ]
-
-
 def test_prompts_longer_than_max_model_len_are_dropped_and_a_killed_generation_gives_the_same_bytes(
     pipeline: Project, tmp_path: Path, edit: Callable[[Project, str, object], None]
 ) -> None:
@@ -286,15 +276,9 @@ def test_prompts_longer_than_max_model_len_are_dropped_and_a_killed_generation_g
         edit(project, name, value)
     edit(project, "vllm.max_model_len", longest + 399)
     scratch = project.folder / ".dvc/tmp/pairloop"
-    known = {path for path in scratch.rglob("*") if path.is_file()}
-    running = subprocess.Popen(generate(project, "again.parquet"), cwd=project.folder, stderr=subprocess.DEVNULL)
-    while not any(p.is_file() and p not in known and "partial" not in p.name for p in scratch.rglob("*")):
-        assert running.poll() is None
-        time.sleep(0.005)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
+    project.kill_generation_after_a_shard(generation("again.parquet"))
     assert not (project.folder / "again.parquet").exists()
-    project.run(*generate(project, "again.parquet"))
+    project.run(*generation("again.parquet"))
     found = json.loads((project.folder / "again.parquet.json").read_text())
     assert found["dropped"]["over_max_model_len"] >= 1 and found["rows_in"] == found["rows_out"] + sum(
         found["dropped"].values()
@@ -302,5 +286,5 @@ def test_prompts_longer_than_max_model_len_are_dropped_and_a_killed_generation_g
     for path in scratch.rglob("*"):
         if path.is_file():
             path.unlink()
-    project.run(*generate(project, "whole.parquet"))
+    project.run(*generation("whole.parquet"))
     assert (project.folder / "again.parquet").read_bytes() == (project.folder / "whole.parquet").read_bytes()
