@@ -2,7 +2,6 @@
 
 import json
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -36,8 +35,6 @@ def package(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module", params=["own", "hf"])
 def ranker(request, folders):
-    if find_spec("llm_blender") is None:
-        pytest.skip("the optional extra llm-blender is not installed")
     return LLMBlender(folders[request.param])
 
 

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +49,6 @@ def make(folders: dict[str, Path], tiny_base: Path) -> Make:
     asked = Judge(max_new_tokens=4)
 
     def ranking(kind: str) -> scoring.Ranking:
-        if kind == "llm_blender" and find_spec("llm_blender") is None:
-            pytest.skip("the optional extra llm-blender is not installed")
         return scoring.Ranking(kind, places, "float32", 512, rankers=rankers, judge=asked)
 
     return ranking
