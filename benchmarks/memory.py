@@ -85,15 +85,15 @@ def prepare(folder: Path, prompts: int, responses: int) -> None:
 def stage(name: str, characters: int) -> None:
     """Run a verb in this process, with the recorded text and the cheap ranker; its peak in MB goes to stdout."""
     import importlib
+    from unittest.mock import patch
 
     from pairloop import scoring
     from pairloop.answers import Speaker
 
     sampler = Recorded(characters)
-    Speaker._sampler = lambda self: sampler  # type: ignore[method-assign]
-    scoring.Verifiable = Numbers  # type: ignore[assignment, misc]
     verb = importlib.import_module(f"stages.{name}").main
-    verb.main(["--iteration", "1", *STAGES[name].split()], standalone_mode=False)
+    with patch.object(Speaker, "_sampler", lambda self: sampler), patch.object(scoring, "Verifiable", Numbers):
+        verb.main(["--iteration", "1", *STAGES[name].split()], standalone_mode=False)
     click.echo(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
