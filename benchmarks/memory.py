@@ -68,14 +68,15 @@ def prepare(folder: Path, prompts: int, responses: int) -> None:
     """A project with many prompts and the tiny random model's tokenizer."""
     import yaml
 
-    from pairloop import models, records
+    from pairloop.files import records
+    from pairloop.models import references
 
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     params["generate"] |= {"n": responses}
     params["rank"] |= {"ranker": "verifiable"}
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     (folder / "base").mkdir()
-    records.write_json(folder / "base" / "model.json", models.pin("random:0", None, models.cache_root()))
+    records.write_json(folder / "base" / "model.json", references.pin("random:0", None, references.cache_root()))
     rows = (
         {"prompt_id": f"{n:064d}", "prompt": f"Say {n}.", "source": "", "constraints": None} for n in range(prompts)
     )
@@ -87,8 +88,8 @@ def stage(name: str, characters: int) -> None:
     import importlib
     from unittest.mock import patch
 
-    from pairloop import scoring
-    from pairloop.answers import Speaker
+    from pairloop.rankers import scoring
+    from pairloop.samplers.answers import Speaker
 
     sampler = Recorded(characters)
     verb = importlib.import_module(f"stages.{name}").main

@@ -87,8 +87,8 @@ def taken_in_turns(
 
 def rankers(folder: Path, batch_tokens: int) -> dict[str, Way]:
     """The ways to compare: each takes prompts and candidates and returns scores."""
-    from pairloop.rankers.llm_blender import LLMBlender
-    from pairloop.rankers.pairrm import PairRM
+    from pairloop.rankers.pairrm.llm_blender import LLMBlender
+    from pairloop.rankers.pairrm.ranker import PairRM
 
     package, ours = LLMBlender(folder).blender, PairRM(folder, "float32", batch_tokens)
 

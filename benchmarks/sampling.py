@@ -56,8 +56,8 @@ def main(
     import torch
     import transformers
 
-    from pairloop import models
     from pairloop.errors import ModelError
+    from pairloop.models import references
     from pairloop.samplers import Sampling
     from pairloop.samplers.transformers import TransformersSampler
 
@@ -66,7 +66,7 @@ def main(
     os.environ["OMP_NUM_THREADS"] = str(threads)  # which vLLM reads when it starts
     torch.set_num_threads(threads)
     folder = located(model, sha256 or (BASE_SHA256 if model == BASE else None))
-    policy, tokenizer = models.load_model(folder, "float32"), models.load_tokenizer(folder)
+    policy, tokenizer = references.load_model(folder, "float32"), references.load_tokenizer(folder)
     sampling, texts = Sampling(temperature, top_p, top_k, max_new_tokens), spread(pool, prompts)
     ways = generating(policy, tokenizer, texts, n, sampling)
     ways[PAIRLOOP] = sampled(TransformersSampler(policy, tokenizer, sampling), texts, n)
@@ -98,10 +98,10 @@ def measure(
 
 def located(reference: str, sha256: str | None) -> Path:
     """The folder of a reference's weights."""
-    from pairloop import models
+    from pairloop.models import references
 
-    cache = models.cache_root()
-    return models.locate(models.pin(reference, sha256, cache), cache)
+    cache = references.cache_root()
+    return references.locate(references.pin(reference, sha256, cache), cache)
 
 
 def spread(pool: Path, count: int) -> list[str]:
@@ -116,12 +116,13 @@ def vllm_sampler(folder: Path, tokenizer: Any, sampling: Any) -> Any:
     Raises:
         ModelError: vLLM is not installed, or cannot run here.
     """
-    from pairloop import models, params
+    from pairloop import params
+    from pairloop.models import references
     from pairloop.samplers.vllm import Engine, VLLMSampler, installed
 
     installed()
-    settings = params.VLLM(enforce_eager=models.device() == "cpu", kv_cache_gib=2.0, max_model_len=2048)
-    return VLLMSampler(models.serve_policy(folder, folder), tokenizer, sampling, Engine(settings, "float32"))
+    settings = params.VLLM(enforce_eager=references.device() == "cpu", kv_cache_gib=2.0, max_model_len=2048)
+    return VLLMSampler(references.serve_policy(folder, folder), tokenizer, sampling, Engine(settings, "float32"))
 
 
 def sampled(sampler: Any, prompts: list[str], n: int) -> Callable[[int], int]:
@@ -144,7 +145,7 @@ def generating(
     """The two ways to call `model.generate`, like those of `sampled`."""
     import torch
 
-    from pairloop import chat
+    from pairloop.models import chat
 
     settings = {
         "do_sample": True,

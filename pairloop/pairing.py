@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from math import log
 
-from pairloop import winrate
+from pairloop.evaluation import winrate
+from pairloop.evaluation.refusals import refuses
+from pairloop.files.records import Row
 from pairloop.params import Pair
-from pairloop.records import Row
-from pairloop.refusals import refuses
-from pairloop.work import seed_of
+from pairloop.work.shards import seed_of
 
 Candidate = tuple[float, int]
 """A response's score, after the length penalty, and its index."""

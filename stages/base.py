@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from pairloop import models, records
+from pairloop.files import records
+from pairloop.models import references
 from stages import common
 
 
@@ -18,7 +19,7 @@ def main(model: Path, times: Path) -> None:
     """Pin the base model in MODEL/model.json."""
     base = common.load().base
     with common.clock(times):
-        pointer = models.pin(base.model, base.sha256, models.cache_root())
+        pointer = references.pin(base.model, base.sha256, references.cache_root())
         records.write_json(model / "model.json", pointer)
 
 

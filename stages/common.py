@@ -14,8 +14,8 @@ from typing import Any
 import click
 
 from pairloop import params as parameters
-from pairloop import records
 from pairloop.errors import DataError, PairloopError
+from pairloop.files import records
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # Libraries warn each other of their next versions; requirements.lock says which ones are used.

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from pairloop import params as parameters
-from pairloop import records
+from pairloop.files import records
 from stages import common
 
 HEAD = """# Parameters

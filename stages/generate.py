@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 
-from pairloop import answers, ray_work, records
-from pairloop.answers import Policy, Speaker
-from pairloop.records import Row
-from pairloop.samplers import Sampling
+from pairloop.files import records
+from pairloop.files.records import Row
+from pairloop.samplers import Sampling, answers
+from pairloop.samplers.answers import Policy, Speaker
+from pairloop.work import ray
 from stages import common
 
 
@@ -27,9 +28,9 @@ def main(iteration: int, base: Path, policy: Path, prompts: Path, responses: Pat
     generate = params.generate
     sampling = Sampling(generate.temperature, generate.top_p, generate.top_k, generate.max_new_tokens)
     rows = records.read(prompts, records.PROMPT)
-    with common.clock(times) as measured, ray_work.disconnected():
+    with common.clock(times) as measured, ray.disconnected():
         author = Policy(policy, base, params.base.dtype)
-        actors = ray_work.Actors(params.ray, (base, policy)) if generate.engine == "ray" else None
+        actors = ray.Actors(params.ray, (base, policy)) if generate.engine == "ray" else None
         engine = params.sampler, params.vllm, generate.batch_invariant, actors
         speaker = Speaker(author, sampling, generate.shard_prompts, common.scratch(), *engine)
         kept, dropped = answers.fitting(rows, author.tokenizer, generate.max_prompt_tokens, speaker.room)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from pairloop import pairing, records
+from pairloop import pairing
+from pairloop.files import records
+from pairloop.files.records import Row
 from pairloop.params import Params
-from pairloop.records import Row
 from stages import common
 
 SHOWN = 12

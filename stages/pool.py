@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from pairloop import pool, records, sources
+from pairloop.files import records
+from pairloop.prompts import pool, sources
 from stages import common
 
 

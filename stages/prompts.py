@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from pairloop import records, slices
+from pairloop.files import records
+from pairloop.prompts import slices
 from stages import common
 
 

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import click
 
-from pairloop import constraints, ray_work, records, scoring, winrate
+from pairloop.evaluation import winrate
+from pairloop.files import records
+from pairloop.files.records import Row
 from pairloop.params import Params
-from pairloop.rankers import quality
-from pairloop.records import Row
+from pairloop.prompts import constraints
+from pairloop.rankers import quality, scoring
+from pairloop.work import ray
 from stages import common
 
 
@@ -39,7 +42,7 @@ def main(
     params = common.load(iteration)
     places = scoring.Places(base, teacher, policy)
     stated = {row["prompt_id"]: row["constraints"] for row in records.read(prompts, records.PROMPT)}
-    with common.clock(times), ray_work.disconnected():
+    with common.clock(times), ray.disconnected():
         ranking = scoring.configured(params.rank.ranker, places, params, params.rank.constraints_first)
         seen = _Seen(ranking.name)
         found = _scored(responses, stated, ranking, params, f"rank@{iteration}")
@@ -56,7 +59,7 @@ def _scored(
     """Each row of responses with what the ranker found; neither side is in memory as a whole."""
     places = ranking.places
     needs = [folder for folder in (places.base, places.teacher, places.policy) if folder and folder.exists()]
-    actors = ray_work.Actors(params.ray, needs) if params.rank.engine == "ray" else None
+    actors = ray.Actors(params.ray, needs) if params.rank.engine == "ray" else None
     shards = scoring.score(_rows(responses, stated), ranking, params.rank.shard_prompts, common.scratch(), actors)
     with common.progress(len(stated), label) as bar:
         for both in zip(_rows(responses, stated), chain.from_iterable(shards), strict=True):

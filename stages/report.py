@@ -5,8 +5,10 @@ from typing import Any
 
 import click
 
-from pairloop import card, records, reproducible
-from pairloop.report import Iteration, ReportData, render
+from pairloop.files import records
+from pairloop.report import card, reproducible
+from pairloop.report.data import Iteration, ReportData
+from pairloop.report.page import render
 from stages import common, schedule
 
 STAGES = ("generate", "rank", "train", "eval")

@@ -11,8 +11,8 @@ from typing import Any
 import click
 
 from pairloop import params as parameters
-from pairloop import records
 from pairloop.errors import ParameterError
+from pairloop.files import records
 from stages import common
 
 REMEDY = """params.yaml: `schedule` does not follow from `iterations` and `overrides`.

@@ -7,11 +7,14 @@ from typing import Any
 
 import click
 
-from pairloop import models, records, slices, winrate
-from pairloop.answers import Policy, Speaker
+from pairloop.evaluation import winrate
+from pairloop.files import records
+from pairloop.files.records import Row
+from pairloop.models import references
 from pairloop.params import Params
-from pairloop.records import Row
+from pairloop.prompts import slices
 from pairloop.samplers import Sampling
+from pairloop.samplers.answers import Policy, Speaker
 from stages import common
 
 Lesson = tuple[list[Row], Callable[[float], Speaker], Sequence[tuple[str, str, str]]]
@@ -68,7 +71,7 @@ def main(
 
 
 def _teach(base: Path, pool_file: Path, teacher: Path, params: Params, wanted: Set[str]) -> Row:
-    from pairloop.rankers import preferences
+    from pairloop.rankers.specialist import preferences
 
     settings = params.teach
     own = preferences.read(Path(settings.preferences)) if settings.preferences else None
@@ -87,13 +90,13 @@ def _teach(base: Path, pool_file: Path, teacher: Path, params: Params, wanted: S
 
 
 def _specialist(lesson: Lesson, policy: Policy, teacher: Path, params: Params) -> Row:
-    from pairloop.rankers import teach
-    from pairloop.rankers.hidden import Layers
-    from pairloop.rankers.specialist import save
+    from pairloop.rankers.specialist import teach
+    from pairloop.rankers.specialist.head import save
+    from pairloop.rankers.specialist.hidden import Layers
 
     prompts, speaker, pairs = lesson
     layers = Layers(policy.model, policy.tokenizer, params.teach.depth, params.rank.batch_tokens)
-    base = models.fingerprint(policy.base)
+    base = references.fingerprint(policy.base)
     head, found = teach.teach(prompts, speaker, layers, base, params.teach, params.seed, pairs)
     save(head, teacher)
     found = _measured(found)
@@ -105,7 +108,7 @@ def _specialist(lesson: Lesson, policy: Policy, teacher: Path, params: Params) -
 
 
 def _encoder(lesson: Lesson, teacher: Path, params: Params) -> Row:
-    from pairloop.rankers import encoder, teach
+    from pairloop.rankers.specialist import encoder, teach
 
     prompts, speaker, pairs = lesson
     comparisons, texts, _ = teach.prepare(prompts, speaker, params.teach, params.seed, pairs)

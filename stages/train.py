@@ -5,7 +5,10 @@ from typing import Any
 
 import click
 
-from pairloop import dpo, models, records, reproducible
+from pairloop.files import records
+from pairloop.models import references
+from pairloop.report import reproducible
+from pairloop.training import dpo
 from stages import common
 
 
@@ -41,7 +44,7 @@ def main(
         dtype=params.base.dtype,
         seed=params.seed,
         iteration=iteration,
-        splits={path.stem: models.file_sha256(path) for path in (train_split, test_split)},
+        splits={path.stem: references.file_sha256(path) for path in (train_split, test_split)},
         truncated=_truncated(responses),
         sampled=reproducible.promise(params.sampler, params.generate.batch_invariant),
     )

@@ -2,7 +2,7 @@
 
 import click
 
-from pairloop import work
+from pairloop.work import shards
 from stages import common
 
 
@@ -15,7 +15,7 @@ def main() -> None:
 @click.option("--max-gigabytes", type=click.FloatRange(min=0), default=5.0, show_default=True)
 def prune(max_gigabytes: float) -> None:
     """Delete the work unused for longest, but never what a running stage uses."""
-    freed = work.prune(common.scratch(), int(max_gigabytes * 1e9))
+    freed = shards.prune(common.scratch(), int(max_gigabytes * 1e9))
     click.echo(f"{freed / 1e6:.1f} MB freed")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pairloop import models
+from pairloop.models import references
 
 ROOT = Path(__file__).parents[1]
 KEPT = [
@@ -26,7 +26,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder like models/iteration_0 that points to the tiny random model."""
     folder = tmp_path_factory.mktemp("models") / "iteration_0"
     folder.mkdir()
-    (folder / "model.json").write_text(json.dumps(models.pin("random:0", None, models.cache_root())))
+    (folder / "model.json").write_text(json.dumps(references.pin("random:0", None, references.cache_root())))
     return folder
 
 
@@ -156,7 +156,7 @@ def real_tokenizer() -> object:
     base = yaml.safe_load((ROOT / "params.yaml").read_text())["base"]
     from transformers import AutoTokenizer
 
-    from pairloop import fetch
+    from pairloop.models import fetch
 
-    folder = fetch.fetch(base["model"], base["sha256"], models.cache_root()).folder
+    folder = fetch.fetch(base["model"], base["sha256"], references.cache_root()).folder
     return AutoTokenizer.from_pretrained(folder)

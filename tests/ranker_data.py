@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pairloop.random_model import write_random_model
+from pairloop.models.random_model import write_random_model
 
 WORDS = ["tea", "milk", "cup", "rain", "sun", "road", "tree", "bird", "stone", "lamp"]
 

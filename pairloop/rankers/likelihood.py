@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import log
 from typing import Any
 
-from pairloop import chat
+from pairloop.models import chat
 from pairloop.rankers.prefix import read_after, read_opening
 
 PRIOR = 0.5
@@ -37,7 +37,7 @@ class Likelihood:
         An empty response has no likelihood per token: it gets that of blind guessing among the vocabulary, minus the
         logarithm of its size, which no fluent text comes near.
         """
-        from pairloop.packed import packed_linears
+        from pairloop.models.packed import packed_linears
 
         ids = [[chat.encode_response(self.tokenizer, text, end=False) for text in texts] for texts in candidates]
         told = [[answer for answer in own if answer] for own in ids]

@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Sequence
 
-from pairloop import winrate
+from pairloop.evaluation import winrate
 
 Matrix = Sequence[Sequence[float]]
 """M[i][j] above 0: response i, shown first, beats response j; below 0: it loses."""

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pairloop import chat, models
 from pairloop.errors import ModelError
+from pairloop.models import chat, references
 from pairloop.rankers.prefix import batches
 
 
@@ -32,7 +32,7 @@ class Reward:
             ModelError: it is no sequence classifier with one output and all its weights, has no chat template, or
                 nothing that tells padding from text.
         """
-        self._tokenizer = models.load_tokenizer(folder)
+        self._tokenizer = references.load_tokenizer(folder)
         self._model = _load(folder, dtype)
         if not self._tokenizer.chat_template:
             raise ModelError(
@@ -51,7 +51,7 @@ class Reward:
         Raises:
             ModelError: the chat template alone is longer than the model's context.
         """
-        from pairloop.packed import packed_linears
+        from pairloop.models.packed import packed_linears
 
         asked = dict.fromkeys(
             (prompt, text) for prompt, texts in zip(prompts, candidates, strict=True) for text in texts
@@ -122,7 +122,7 @@ def _load(folder: Path, dtype: str) -> Any:
             f"{folder}: the weights lack {len(missing)} of the reward model's, such as {missing[0]}, which would be "
             "random; it needs a checkpoint that was trained as a sequence classifier"
         )
-    return model.to(models.device()).eval()
+    return model.to(references.device()).eval()
 
 
 def _check_kind(config: Any, folder: Path) -> None:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from pairloop import constraints
-from pairloop.constraints import Constraint
 from pairloop.errors import RankingError
+from pairloop.prompts import constraints
+from pairloop.prompts.constraints import Constraint
 
 
 class Verifiable:

@@ -1,7 +1,7 @@
 """The report: one HTML file that says whether the run helped, what it cost, and what the models wrote.
 
-`render(ReportData(...))` returns the page as text. It is a function of its inputs alone: no time, host, path or
-network gets in, and equal inputs give equal bytes. What goes in is what the steps wrote down, as plain mappings:
+`page.render(data.ReportData(...))` returns the page as text. It is a function of its inputs alone: no time, host, path
+or network gets in, and equal inputs give equal bytes. What goes in is what the steps wrote down, as plain mappings:
 
 pool
     `rows_in`, `rows_out`, `dropped` {reason: rows}, `eval_rows_in`, `eval_rows_out`, `eval_dropped` {reason: rows},
@@ -43,8 +43,3 @@ answers
 
 A number that is None or not finite is shown as a dash; a missing key is an error.
 """
-
-from pairloop.report.data import Iteration, ReportData
-from pairloop.report.page import render
-
-__all__ = ["Iteration", "ReportData", "render"]

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from pairloop import chat
 from pairloop.errors import ParameterError
+from pairloop.models import chat
 
 
 @dataclass(frozen=True)

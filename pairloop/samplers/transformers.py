@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pairloop import chat
 from pairloop.errors import ModelError
+from pairloop.models import chat
 from pairloop.samplers import Request, Response, Sampling
 
 _PREFILL_TOKENS = 512
@@ -45,7 +45,7 @@ class TransformersSampler:
         """As `Sampler.sample`. Takes as many rows into memory as there are seeds in all requests together."""
         import torch
 
-        from pairloop.packed import packed_linears
+        from pairloop.models.packed import packed_linears
 
         prompts = [chat.encode_prompt(self.tokenizer, request.prompt) for request in requests]
         self._check_lengths(prompts)

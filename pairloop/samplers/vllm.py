@@ -10,8 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
-from pairloop import chat, models
 from pairloop.errors import ModelError
+from pairloop.models import chat, references
 from pairloop.params import VLLM
 from pairloop.samplers import Request, Response, Sampling
 
@@ -52,7 +52,7 @@ class VLLMSampler:
     (prefix caching). Float sums depend on what is computed together, unless the engine is batch invariant.
     """
 
-    def __init__(self, served: models.Served, tokenizer: Any, sampling: Sampling, engine: Engine) -> None:
+    def __init__(self, served: references.Served, tokenizer: Any, sampling: Sampling, engine: Engine) -> None:
         """
         Args:
             served: the policy. vLLM starts at the first call, and is kept for the next sampler of the same weights.
@@ -163,7 +163,7 @@ def release() -> None:
     cleanup_dist_env_and_memory()
 
 
-def _held(served: models.Served, engine: Engine) -> Any:
+def _held(served: references.Served, engine: Engine) -> Any:
     wanted = (served.weights, engine)
     if _HELD and (_HELD[0][0][0] != wanted or _HELD[0][0][1] < served.rank):
         release()
@@ -175,7 +175,7 @@ def _held(served: models.Served, engine: Engine) -> Any:
 
 def _check_device(engine: Engine) -> None:
     build = next(iter(installed().items()))
-    if models.device() == "cuda":
+    if references.device() == "cuda":
         return
     if build[0] == "vllm":
         raise ModelError(
@@ -186,7 +186,7 @@ def _check_device(engine: Engine) -> None:
         raise ModelError("generate.batch_invariant is true, but vLLM has that mode on GPUs only: set it to false here.")
 
 
-def _start(served: models.Served, engine: Engine) -> Any:
+def _start(served: references.Served, engine: Engine) -> Any:
     # In this process: requests are scheduled in the same order again, and nothing outlives a kill.
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     os.environ["VLLM_BATCH_INVARIANT"] = str(int(engine.batch_invariant))
@@ -198,7 +198,7 @@ def _start(served: models.Served, engine: Engine) -> Any:
 
     settings = engine.settings
     # A prompt read in two steps makes vLLM rewind its random stream, which torch's streams on a CPU cannot do.
-    whole = {} if models.device() == "cuda" else {"enable_chunked_prefill": False}
+    whole = {} if references.device() == "cuda" else {"enable_chunked_prefill": False}
     adapters = {"enable_lora": True, "max_lora_rank": _max_rank(served.rank)} if served.rank else {}
     cache = {"kv_cache_memory_bytes": int(settings.kv_cache_gib * 2**30)} if settings.kv_cache_gib else {}
     return LLM(
@@ -222,7 +222,7 @@ def _start(served: models.Served, engine: Engine) -> Any:
 
 def _number(adapter: Path) -> int:
     """vLLM knows an adapter by a number, and does not look at the files behind one that it has seen."""
-    content = json.dumps(models.fingerprint(adapter), sort_keys=True).encode()
+    content = json.dumps(references.fingerprint(adapter), sort_keys=True).encode()
     return int.from_bytes(hashlib.sha256(content).digest()[:4]) % (2**31 - 1) + 1
 
 
@@ -232,7 +232,7 @@ def _max_rank(rank: int) -> int:
     return next(allowed for allowed in _RANKS if allowed >= rank)
 
 
-def _explained(function: Callable[[], Any], served: models.Served) -> Any:
+def _explained(function: Callable[[], Any], served: references.Served) -> Any:
     """The result of `function`, or one sentence about what vLLM found wrong."""
     try:
         return function()

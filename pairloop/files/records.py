@@ -1,0 +1,195 @@
+"""The files between the steps: their Arrow schemas, and the only reader and writer of them."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from pairloop.errors import DataError
+from pairloop.files import locks
+
+Row = dict[str, Any]
+
+_STRINGS = "list<string>"
+_MESSAGES = "list<struct<content: string, role: string>>"
+
+PROMPT = {"prompt_id": "string", "prompt": "string", "source": "string", "constraints": "string"}
+"""A prompt. `prompt_id` is the sha256 of its UTF-8 in hex; `constraints` is a JSON list or null."""
+
+RESPONSE = {
+    "prompt_id": "string",
+    "prompt": "string",
+    "responses": _STRINGS,
+    "finish_reasons": _STRINGS,
+    "token_counts": "list<int32>",
+}
+"""A prompt's K responses; a finish reason is `stop` (ended by itself) or `length` (cut off)."""
+
+_MATRIX = "list<list<double>>"
+
+RANKING = RESPONSE | {"scores": "list<double>", "ranker": "string", "comparisons": _MATRIX}
+"""Responses with their K scores, higher is better, comparable within the prompt only. `comparisons` is null, or what a
+ranker that compares two responses said: [i][j] above 0 where response i, shown first, beats response j."""
+
+PAIR = {
+    "prompt_id": "string",
+    "prompt": "string",
+    "chosen": _MESSAGES,
+    "rejected": _MESSAGES,
+    "all_generated_responses": _STRINGS,
+    "all_rm_scores": "list<double>",
+}
+"""A preference pair: the six columns of snorkelai/Snorkel-Mistral-PairRM-DPO-Dataset, in its order."""
+
+Schema = dict[str, str]
+
+ROW_GROUP = 256
+"""Rows that are written together: with five responses of 8 kB each, 10 MB."""
+
+
+def arrow_schema(schema: Schema) -> Any:
+    """The pyarrow schema of one of the formats above."""
+    import pyarrow as pa
+
+    message = pa.struct([("content", pa.string()), ("role", pa.string())])
+    types = {
+        "string": pa.string(),
+        _STRINGS: pa.list_(pa.string()),
+        "list<int32>": pa.list_(pa.int32()),
+        "list<double>": pa.list_(pa.float64()),
+        _MATRIX: pa.list_(pa.list_(pa.float64())),
+        _MESSAGES: pa.list_(message),
+    }
+    return pa.schema([(name, types[kind]) for name, kind in schema.items()])
+
+
+def read(path: Path, schema: Schema) -> list[Row]:
+    """All rows of a parquet file, after checking that it has the format.
+
+    Raises:
+        DataError: the file is missing, damaged, has other columns, or a row breaks the format's rules.
+    """
+    return [row for batch in stream(path, schema) for row in batch]
+
+
+def stream(path: Path, schema: Schema, batch_rows: int = ROW_GROUP) -> Iterator[list[Row]]:
+    """The rows of a parquet file in batches, so that memory does not grow with the file. Checks as `read` does."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    first = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            if file.schema_arrow != arrow_schema(schema):
+                found = ", ".join(f"{f.name}: {f.type}" for f in file.schema_arrow)
+                raise DataError(f"{path}: has the columns {found}, but {', '.join(schema)} are needed. {_REMAKE}")
+            for batch in file.iter_batches(batch_rows):
+                rows = batch.to_pylist()
+                for number, row in enumerate(rows, first):
+                    _check_row(path, number, row)
+                first += len(rows)
+                yield rows
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file. {_REMAKE}") from None
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: cannot be read as parquet ({_first_line(error)}). {_REMAKE}") from error
+
+
+_REMAKE = "Delete it and run the pipeline again: `dvc repro` remakes it."
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _check_row(path: Path, number: int, row: Row) -> None:
+    """Every list of a row has one item per response, and no cell is empty that must not be."""
+    for name, value in row.items():
+        if value is None and name not in ("constraints", "comparisons"):
+            raise DataError(f"{path}, row {number}: {name} is null. {_REMAKE}")
+    count = len(row["responses"]) if "responses" in row else None
+    for name in ("finish_reasons", "token_counts", "scores", "comparisons"):
+        if count is not None and row.get(name) is not None and len(row[name]) != count:
+            raise DataError(f"{path}, row {number}: {count} responses but {len(row[name])} {name}. {_REMAKE}")
+
+
+def write(path: Path, schema: Schema, batches: Iterable[list[Row]]) -> int:
+    """Write batches of rows as parquet, under a temporary name until complete.
+
+    Returns:
+        The number of rows. The same rows give the same bytes, however they are cut into batches; no more than
+        ROW_GROUP of them are in memory besides a batch.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    count = 0
+    arrow = arrow_schema(schema)
+    rows = chain.from_iterable(batches)
+    with _replacing(path) as partial, pq.ParquetWriter(partial, arrow, compression="zstd") as writer:
+        while group := list(islice(rows, ROW_GROUP)):
+            writer.write_table(pa.Table.from_pylist(group, schema=arrow))
+            count += len(group)
+    return count
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to, which becomes `path` when all went well.
+
+    Each process has its own, so that two that write the same file do not mix. What a killed one left is deleted.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{path.name}.*.partial"):
+        with locks.alone(left) as is_left:
+            if is_left:
+                left.unlink(missing_ok=True)
+    partial = path.with_name(f".{path.name}.{uuid4().hex}.partial")
+    with locks.shared(partial):
+        try:
+            yield partial
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write JSON with stable formatting, under a temporary name until complete."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a UTF-8 text, under a temporary name until complete."""
+    with _replacing(path) as partial:
+        partial.write_text(content, encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        DataError: the file is missing or no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file. {_REMAKE}") from None
+    except ValueError as error:
+        raise DataError(f"{path}: no valid JSON ({error}). {_REMAKE}") from None
+
+
+def rounded(value: Any, digits: int = 4) -> Any:
+    """The same structure with its numbers rounded, for files that people read."""
+    if isinstance(value, float):
+        return round(value, digits)
+    if isinstance(value, Mapping):
+        return {key: rounded(item, digits) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rounded(item, digits) for item in value]
+    return value

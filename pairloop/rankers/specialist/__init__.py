@@ -1,0 +1,1 @@
+"""The teacher that the pipeline trains: pairs to learn from, a head on hidden states, or an encoder."""

@@ -1,0 +1,289 @@
+"""Direct Preference Optimization: pairs and a policy become the next policy.
+
+TRL trains; here stands what it trains on, from what and against what, and what is kept of it. DPO is Rafailov et al.
+2023, https://arxiv.org/abs/2305.18290.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pairloop.errors import TrainingError
+from pairloop.files.records import Row
+from pairloop.models import references
+from pairloop.params import Train
+from pairloop.training import checkpoint, data, output
+from pairloop.work import shards
+
+Log = Callable[[int, dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that decides what training gives."""
+
+    pairs: Sequence[Row]
+    """Rows of `records.PAIR` to train on, in any order."""
+
+    test_pairs: Sequence[Row]
+    """Held-out rows of `records.PAIR`."""
+
+    parent: Path
+    """The policy that made the responses: models/iteration_{n-1}."""
+
+    base: Path
+    """models/iteration_0, which adapters are relative to."""
+
+    params: Train
+    """The section `train` of the parameters."""
+
+    dtype: str
+    """`base.dtype`: float32, bfloat16 or float16."""
+
+    seed: int
+    """`seed` of the parameters."""
+
+    iteration: int
+    """Number of the model to make, from 1."""
+
+    splits: Mapping[str, str] = field(default_factory=dict)
+    """Name and sha256 of the files with the pairs, for the lineage."""
+
+    truncated: data.Truncated = frozenset()
+    """(prompt_id, response) of the responses that sampling cut off."""
+
+    sampled: str = ""
+    """A sentence about the engine that sampled the responses, for the model card."""
+
+
+def train(job: Job, out: Path, scratch: Path, log: Log = lambda step, values: None) -> dict[str, Any]:
+    """Train a policy and write it to `out`, which appears only when complete.
+
+    Killed and called again with an equal job, it goes on from the last checkpoint, and gives the same bytes as an
+    unbroken run on the same machine.
+
+    Args:
+        job: data, models and parameters.
+        out: folder to make: adapter or weights, tokenizer, README.md, lineage.json.
+        scratch: folder for checkpoints; what a job leaves there is deleted when it ends.
+        log: called after each optimiser step with its number and loss, rewards/margins, rewards/accuracies,
+            learning_rate and grad_norm. After a resume the earlier steps are reported again.
+
+    Returns:
+        rows_in, rows_out, dropped {reason: count} and the same with test_; truncated_responses (cut at max_length);
+        tokens (read in all steps); steps; loss_first, loss_last (of a step); before, after: see
+        `trainer.held_out`.
+
+    Raises:
+        TrainingError: no pairs, parameters that do not fit together, or a loss that is not a number.
+        DataError: a pair is no single-turn conversation.
+    """
+    if out.is_dir() and any(out.iterdir()):
+        raise TrainingError(f"train: {out} exists and is not empty. Choose another folder, or delete it.")
+    with checkpoint.owned(scratch / fingerprint(job)) as folder:
+        return _train(job, out, folder, log)
+
+
+def fingerprint(job: Job) -> str:
+    """sha256 of all that decides the weights: data, parameters, models and package versions."""
+    parts = {
+        "pairs": list(job.pairs),
+        "test_pairs": list(job.test_pairs),
+        "parent": references.fingerprint(job.parent),
+        "base": references.fingerprint(job.base),
+        "parameters": _parameters(job),
+        "truncated": sorted(map(list, job.truncated)),
+        "packages": checkpoint.packages(),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _parameters(job: Job) -> dict[str, Any]:
+    return {"iteration": job.iteration, "seed": job.seed, "dtype": job.dtype, **dataclasses.asdict(job.params)}
+
+
+def _train(job: Job, out: Path, folder: Path, log: Log) -> dict[str, Any]:
+    from pairloop.models.packed import packed_linears
+    from pairloop.training import trainer
+
+    _check(job)
+    tokenizer = references.load_tokenizer(job.base)
+    pairs, test = (
+        data.encode(rows, tokenizer, job.params.max_length, job.truncated)
+        for rows in (data.shuffle(job.pairs, job.seed, job.iteration), job.test_pairs)
+    )
+    _check_rows(job, pairs, test)
+    policy = _policy(job)
+    with trainer.settled(), packed_linears(policy, training=True):
+        tuning = trainer.build(
+            policy=policy,
+            reference=_reference(job),
+            adapter=_fresh_adapter(job),
+            tokenizer=tokenizer,
+            config=trainer.configure(job.params, job.dtype, _seed(job), len(pairs.rows), folder),
+            train=pairs.rows,
+            test=test.rows,
+            log=log,
+        )
+        before = trainer.held_out(tuning)
+        newest = checkpoint.newest(folder)
+        if newest:
+            click.echo(f"train: goes on from {newest.name}", err=True)
+        trainer.run(tuning, newest)
+        metrics = _metrics(job, pairs, test, tuning) | {"before": before, "after": trainer.held_out(tuning)}
+        _write(job, tuning.model, metrics, out)
+    return metrics
+
+
+def _seed(job: Job) -> int:
+    return shards.seed_of(job.seed, job.iteration, "train")
+
+
+def _check(job: Job) -> None:
+    """Refuse at once what would fail or be ignored later."""
+    import torch
+
+    params = job.params
+    if params.label_smoothing and params.loss_type != "robust":
+        raise TrainingError(
+            f"train.label_smoothing is {params.label_smoothing}, but the loss {params.loss_type} does not read it. "
+            "Set it to 0, or train.loss_type to robust."
+        )
+    if job.dtype == "float16" and not torch.cuda.is_available():
+        raise TrainingError("base.dtype is float16, which trains only on a GPU. Use float32, or bfloat16 with care.")
+    if torch.cuda.device_count() > 1:
+        raise TrainingError(
+            f"train: {torch.cuda.device_count()} GPUs are visible and training uses one. Choose it with, for example, "
+            "CUDA_VISIBLE_DEVICES=0."
+        )
+
+
+def _check_rows(job: Job, pairs: data.Encoded, test: data.Encoded) -> None:
+    for name, given, kept in (("train", job.pairs, pairs), ("test", job.test_pairs, test)):
+        if not kept.rows:
+            reasons = ", ".join(f"{reason}: {count}" for reason, count in kept.dropped.items())
+            raise TrainingError(
+                f"train: the {name} split of iteration {job.iteration} has {len(given)} pairs, of which none is left "
+                f"({reasons}). At least one is needed: raise prompts.per_iteration or train.max_length, or relax the "
+                "filters under pair."
+            )
+
+
+def _training_dtype(job: Job) -> str:
+    """Full training keeps float32 weights and computes in `base.dtype`.
+
+    bfloat16 has eight bits of precision: it rounds the steps of a learning rate like 5e-7 away entirely.
+    """
+    return "float32" if job.params.method == "full" else job.dtype
+
+
+def _is_first(job: Job) -> bool:
+    return references.fingerprint(job.parent) == references.fingerprint(job.base)
+
+
+def _policy(job: Job) -> Any:
+    """The model to train: the base (which gets a fresh adapter), the parent's adapter on the base, or all weights."""
+    dtype = _training_dtype(job)
+    if job.params.method == "full":
+        return references.load_policy(job.parent, job.base, dtype)
+    if not references.is_adapter(job.parent):
+        if not _is_first(job):
+            raise TrainingError(
+                f"train.method is lora, but {job.parent} holds all weights. An adapter is relative to the base: train "
+                "every iteration with the same method."
+            )
+        policy = references.load_model(job.base, dtype)
+        _check_targets(policy, job.params)
+        return policy.requires_grad_(False)
+    from peft import PeftModel
+
+    policy = PeftModel.from_pretrained(references.load_model(job.base, dtype), job.parent, is_trainable=True)
+    config = policy.peft_config["default"]
+    _check_same_adapter(config, job)
+    # The name that the adapter's file gives the base is no place: PEFT would ask the hub for it at every checkpoint.
+    config.base_model_name_or_path = None
+    return policy
+
+
+def _reference(job: Job) -> Any:
+    """The base, if training is held to it and does not start from it; else None: TRL takes the policy as it starts."""
+    if job.params.reference == "previous" or _is_first(job):
+        return None
+    return references.load_model(job.base, _training_dtype(job))
+
+
+def _fresh_adapter(job: Job) -> Any:
+    """What the first iteration's adapter looks like; its B is zero, so that it starts as the base exactly."""
+    if job.params.method == "full" or references.is_adapter(job.parent):
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=job.params.lora_r,
+        lora_alpha=job.params.lora_alpha,
+        target_modules=sorted(job.params.lora_target_modules),
+        lora_dropout=0.0,
+        bias="none",
+    )
+
+
+def _check_targets(policy: Any, params: Train) -> None:
+    """PEFT is content if one of the names exists; a misspelt one would go unnoticed."""
+    from torch.nn import Linear
+
+    head = policy.get_output_embeddings()
+    linear = {n.rpartition(".")[2] for n, m in policy.named_modules() if isinstance(m, Linear) and m is not head}
+    for name in params.lora_target_modules:
+        if name not in linear:
+            known = ", ".join(sorted(linear))
+            raise TrainingError(f"train.lora_target_modules: the base has no linear layer {name}. It has {known}")
+
+
+def _check_same_adapter(config: Any, job: Job) -> None:
+    params = job.params
+    for name, found, wanted in (
+        ("lora_r", config.r, params.lora_r),
+        ("lora_alpha", config.lora_alpha, params.lora_alpha),
+        ("lora_target_modules", sorted(config.target_modules), sorted(params.lora_target_modules)),
+    ):
+        if found != wanted:
+            raise TrainingError(
+                f"train.{name} is {wanted}, but the adapter of iteration {job.iteration - 1}, which training goes on "
+                f"from, has {found}. It must be the same in all iterations."
+            )
+
+
+def _metrics(job: Job, pairs: data.Encoded, test: data.Encoded, trainer: Any) -> dict[str, Any]:
+    losses = [values["loss"] for values in trainer.state.log_history if "loss" in values]
+    return {
+        "rows_in": len(job.pairs),
+        "rows_out": len(pairs.rows),
+        "dropped": pairs.dropped,
+        "truncated_responses": pairs.truncated_responses,
+        "test_rows_in": len(job.test_pairs),
+        "test_rows_out": len(test.rows),
+        "test_dropped": test.dropped,
+        "tokens": pairs.tokens * job.params.num_train_epochs,
+        "steps": trainer.state.global_step,
+        "loss_first": losses[0],
+        "loss_last": losses[-1],
+    }
+
+
+def _write(job: Job, policy: Any, metrics: Mapping[str, Any], out: Path) -> None:
+    base = output.base_name(job.base)
+    with output.complete(out) as folder:
+        if job.params.method == "lora":
+            output.write_adapter(policy, base, job.params.save_dtype, folder)
+        else:
+            output.write_full(policy, job.base, job.params.save_dtype, folder)
+        output.copy_tokenizer(job.base, folder)
+        output.write_lineage(folder, base, job.parent, job.iteration, job.splits, _parameters(job))
+        output.write_card(folder, base, job.iteration, _parameters(job), metrics, job.sampled)

@@ -1,0 +1,173 @@
+"""The folder that a trained policy lies in: weights, tokenizer, model card and lineage. The same for equal runs."""
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pairloop.errors import TrainingError
+from pairloop.files import records
+from pairloop.models import references
+from pairloop.training import checkpoint
+
+_TOKENIZER = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "chat_template*", "vocab*", "merges.txt")
+
+_KINDS = ("pypi:", "hf:", "random:")
+
+
+@dataclasses.dataclass(frozen=True)
+class BaseName:
+    """What a base is called in files: never by a path of this machine."""
+
+    name: str
+    """`owner/name` on the hub, otherwise the reference; of a folder only its name."""
+
+    revision: str | None
+    """The commit of a hub model."""
+
+    licence: str
+    """As its publisher states it, or "unknown"."""
+
+
+def base_name(base: Path) -> BaseName:
+    """The name of the model in models/iteration_0, or of a folder with weights."""
+    pointer = base / "model.json"
+    if not pointer.is_file():
+        return BaseName(base.resolve().name, None, "unknown")
+    content = records.read_json(pointer)
+    reference: str = content["reference"]
+    if reference.startswith("hf:"):
+        return BaseName(reference.removeprefix("hf:").partition("@")[0], content["revision"], content["licence"])
+    name = reference if reference.startswith(_KINDS) else Path(reference).name
+    return BaseName(name, None, content["licence"])
+
+
+@contextmanager
+def complete(out: Path) -> Iterator[Path]:
+    """A folder to fill beside `out`, which gets that name when the block ends without an error."""
+    partial = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        partial.replace(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def write_adapter(policy: Any, base: BaseName, dtype: str, folder: Path) -> None:
+    """Write the LoRA adapter of a PeftModel as PEFT reads it.
+
+    Not PEFT's own save_pretrained: that writes the base's place on this machine, and its lists in a random order.
+
+    Raises:
+        TrainingError: a weight is not finite in `dtype`.
+    """
+    import torch
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save
+
+    state = get_peft_model_state_dict(policy, adapter_name="default", save_embedding_layers=False)
+    tensors = {name: tensor.detach().to("cpu", getattr(torch, dtype)).contiguous() for name, tensor in state.items()}
+    _check_finite(tensors, dtype)
+    (folder / "adapter_model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))
+    config = policy.peft_config["default"].to_dict()
+    config |= {"base_model_name_or_path": base.name, "revision": base.revision, "inference_mode": True}
+    plain = {name: sorted(value) if isinstance(value, set) else value for name, value in sorted(config.items())}
+    records.write_json(folder / "adapter_config.json", plain)
+
+
+def write_full(policy: Any, base: Path, dtype: str, folder: Path) -> None:
+    """Write every weight, with the configuration of the base: the trainer changes its special tokens.
+
+    Raises:
+        TrainingError: a weight is not finite in `dtype`.
+    """
+    import torch
+    from transformers import AutoConfig
+
+    policy.to(getattr(torch, dtype))
+    _check_finite(dict(policy.named_parameters()), dtype)
+    policy.save_pretrained(folder)
+    source = references.weights(base)
+    config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+    config.dtype = dtype
+    config.save_pretrained(folder)
+    if (source / "generation_config.json").is_file():
+        shutil.copyfile(source / "generation_config.json", folder / "generation_config.json")
+
+
+def _check_finite(tensors: Mapping[str, Any], dtype: str) -> None:
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise TrainingError(
+                f"train: after training, {name} holds numbers that are not finite in {dtype}, so nothing is written. "
+                "Lower train.learning_rate, or set train.save_dtype to float32."
+            )
+
+
+def copy_tokenizer(base: Path, folder: Path) -> None:
+    """Copy the base's tokenizer files: training does not change them."""
+    source = references.weights(base)
+    for pattern in _TOKENIZER:
+        for path in sorted(source.glob(pattern)):
+            shutil.copyfile(path, folder / path.name)
+
+
+def write_lineage(
+    folder: Path, base: BaseName, parent: Path, iteration: int, splits: Mapping[str, str], parameters: Mapping[str, Any]
+) -> None:
+    """Write lineage.json: what the weights were made from, by checksum, with what and how."""
+    lineage = {
+        "iteration": iteration,
+        "base": {"name": base.name, "revision": base.revision},
+        "parent": references.fingerprint(parent),
+        "splits": dict(sorted(splits.items())),
+        "parameters": parameters,
+        "packages": checkpoint.packages(),
+    }
+    records.write_json(folder / "lineage.json", lineage)
+
+
+def write_card(
+    folder: Path,
+    base: BaseName,
+    iteration: int,
+    parameters: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    sampled: str = "",
+) -> None:
+    """Write README.md, the model card, with the metadata that the Hugging Face hub reads."""
+    adapter = parameters["method"] == "lora"
+    held_to = "the model before it" if parameters["reference"] == "previous" else "the base model"
+    front = {
+        "base_model": base.name,
+        "library_name": "peft" if adapter else "transformers",
+        "license": base.licence.lower(),
+        "pipeline_tag": "text-generation",
+        "tags": ["dpo", "iterative-dpo", "pairloop", "trl", *(["lora"] if adapter else [])],
+    }
+    header = "".join(f"{name}: {json.dumps(value)}\n" for name, value in front.items())
+    what = (
+        f"A LoRA adapter for {base.name}, complete by itself." if adapter else f"All weights of {base.name}, trained."
+    )
+    before, after = metrics["before"], metrics["after"]
+    told = f"{sampled}\n\n" if sampled else ""
+    records.write_text(
+        folder / "README.md",
+        f"---\n{header}---\n\n# {base.name}, iteration {iteration} of DPO\n\n{what}\n\n"
+        f"Iteration {iteration} of sampling responses, ranking them and training on the best against the worst with "
+        "[DPO](https://arxiv.org/abs/2305.18290). "
+        f"It continues iteration {iteration - 1}; the reference that it is held to is {held_to}.\n\n"
+        f"{told}"
+        f"Trained on {metrics['rows_out']} pairs in {metrics['steps']} steps. On {metrics['test_rows_out']} held-out "
+        "pairs, before and after:\n\n| | before | after |\n|---|---|---|\n"
+        f"| reward accuracy | {before['accuracy']:.3f} | {after['accuracy']:.3f} |\n"
+        f"| mean reward margin | {before['margin']:.4f} | {after['margin']:.4f} |\n"
+        f"| chosen likelier per token | {before['logp_accuracy']:.3f} | {after['logp_accuracy']:.3f} |\n\n"
+        "Parents, data and package versions: `lineage.json`. Parameters:\n\n```json\n"
+        f"{json.dumps(parameters, indent=2)}\n```\n",
+    )

@@ -1,0 +1,282 @@
+"""TRL's DPOTrainer, told to take token ids as they are, to stop at the first bad number, and to keep quiet.
+
+Imported only where training happens: it loads torch and TRL.
+"""
+
+import math
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import datasets
+import torch
+import transformers
+import trl.trainer.utils
+from tqdm import tqdm
+from transformers import PrinterCallback, TrainerCallback
+from trl import DPOConfig, DPOTrainer
+
+from pairloop.errors import TrainingError
+from pairloop.params import Train
+from pairloop.training import checkpoint
+
+Log = Callable[[int, dict[str, float]], None]
+
+_LOGGED = ("loss", "rewards/margins", "rewards/accuracies", "learning_rate", "grad_norm")
+"""What a step reports: nothing that differs between equal runs."""
+
+
+class PairTrainer(DPOTrainer):
+    """DPOTrainer on rows that hold prompt_ids, chosen_ids and rejected_ids already."""
+
+    def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
+        # TRL would render the chat template and tokenise its text: control tokens spelled out in a prompt would become
+        # real ones, and the ids would not be those that sampling used.
+        return dataset
+
+    def _send_telemetry(self) -> None:
+        # TRL reports every training run to its makers. What is trained here is nobody else's business.
+        return
+
+
+class Watch(TrainerCallback):
+    """Follows a run: reports each step, marks checkpoints when complete, stops at a number that is none."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self.bar: Any = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Open the bar, and report what a resumed run had reported."""
+        self.bar = tqdm(total=state.max_steps, desc="train", unit="step", disable=None)
+        # A resumed run reports the steps before the kill once more, so that its log is an unbroken run's.
+        for values in state.log_history:
+            self._report(values["step"], values)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
+        """Report a step, or stop at a number that is none."""
+        if "loss" not in logs:  # the summary at the end, which holds durations
+            return
+        # With float16 a scaled gradient may overflow: that step is skipped and the scale lowered, which is no fault.
+        watched = ("loss",) if args.fp16 else ("loss", "grad_norm")
+        for name in watched:
+            if not math.isfinite(logs[name]):
+                raise TrainingError(_not_finite(name, logs[name], state.global_step, args))
+        self._report(state.global_step, logs)
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Mark the checkpoint as complete."""
+        checkpoint.mark(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Close the bar."""
+        self.bar.close()
+
+    def _report(self, step: int, values: dict[str, float]) -> None:
+        self.bar.update()
+        self.log(step, {name: values[name] for name in _LOGGED})
+
+
+def _not_finite(name: str, value: float, step: int, args: Any) -> str:
+    return (
+        f"train: {name} is {value} at step {step}, so training stopped and nothing is written. "
+        f"Lower train.learning_rate (now {args.learning_rate:g}) or train.max_grad_norm (now {args.max_grad_norm:g})"
+        + (", or set base.dtype to bfloat16 or float32." if args.fp16 else ".")
+    )
+
+
+def configure(params: Train, dtype: str, seed: int, rows: int, folder: Path) -> Any:
+    """The DPOConfig for training on `rows` pairs with checkpoints in `folder`."""
+    on_gpu = torch.cuda.is_available()
+    return DPOConfig(
+        output_dir=str(folder),
+        beta=params.beta,
+        loss_type=[params.loss_type],
+        label_smoothing=params.label_smoothing,
+        ld_alpha=None if params.ld_alpha == 1 else params.ld_alpha,
+        learning_rate=params.learning_rate,
+        lr_scheduler_type=params.lr_scheduler_type,
+        warmup_steps=warmup_steps(params, rows),
+        weight_decay=params.weight_decay,
+        max_grad_norm=params.max_grad_norm,
+        optim="adamw_torch",
+        num_train_epochs=params.num_train_epochs,
+        per_device_train_batch_size=params.per_device_train_batch_size,
+        per_device_eval_batch_size=params.per_device_train_batch_size,
+        gradient_accumulation_steps=params.gradient_accumulation_steps,
+        gradient_checkpointing=params.gradient_checkpointing,
+        max_length=params.max_length,
+        # The reference's log-probabilities are made once, from the batches that training will see.
+        precompute_ref_log_probs=True,
+        train_sampling_strategy="sequential",
+        dataloader_num_workers=0,
+        dataloader_pin_memory=on_gpu,
+        use_cpu=not on_gpu,
+        bf16=dtype == "bfloat16",
+        fp16=dtype == "float16",
+        seed=seed % 2**32,
+        save_strategy="steps",
+        save_steps=params.save_steps,
+        # Two, because the older one is deleted before the newer one is marked as complete.
+        save_total_limit=2,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        report_to="none",
+        disable_tqdm=True,
+    )
+
+
+def steps(params: Train, rows: int) -> int:
+    """Optimiser steps of a run over `rows` pairs."""
+    batches = math.ceil(rows / params.per_device_train_batch_size)
+    return params.num_train_epochs * math.ceil(batches / params.gradient_accumulation_steps)
+
+
+def warmup_steps(params: Train, rows: int) -> int:
+    """Steps of rising learning rate. The first of them has rate zero, so at least one step is left to learn in."""
+    total = steps(params, rows)
+    return min(math.ceil(params.warmup_ratio * total), total - 1)
+
+
+def build(
+    policy: Any, reference: Any, tokenizer: Any, config: Any, train: list[Any], test: list[Any], adapter: Any, log: Log
+) -> Any:
+    """A trainer that holds the reference's log-probabilities of all rows.
+
+    Args:
+        policy: the model to train.
+        reference: the model to hold it to, or None for the policy as it is now.
+        tokenizer: the base's.
+        config: from `configure`.
+        train: rows of `data.encode`, in the order of training.
+        test: held-out rows.
+        adapter: a LoraConfig for a fresh adapter on the policy, or None.
+        log: called after every optimiser step with its number and values.
+    """
+    trainer = PairTrainer(
+        model=policy,
+        ref_model=reference,
+        args=config,
+        train_dataset=datasets.Dataset.from_list(train),
+        eval_dataset=datasets.Dataset.from_list(test),
+        processing_class=tokenizer,
+        peft_config=adapter,
+        callbacks=[Watch(log)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    # Its log-probabilities are stored, and the loss reads those: the model need not stay in memory.
+    trainer.ref_model = None
+    return trainer
+
+
+def held_out(trainer: Any) -> dict[str, float]:
+    """How the policy, as it is now, does on the test pairs.
+
+    TRL's own `evaluate` averages the averages of batches, which gives a pair in a short last batch more weight.
+
+    Returns:
+        accuracy: share of pairs whose margin is above 0; a policy equal to its reference has only margins of 0.
+        margin: mean of beta × (log-ratio of chosen - log-ratio of rejected), in nats.
+        logp_accuracy: share of pairs whose chosen response has the higher mean log-probability per token.
+    """
+    margins: list[float] = []
+    prefers: list[bool] = []
+    trainer.model.eval()
+    for batch in trainer.get_eval_dataloader():
+        tokens, mask = log_probabilities(trainer, batch)
+        chosen, rejected = (tokens.sum(dim=1) / mask.sum(dim=1).clamp(min=1)).chunk(2)
+        prefers += (chosen > rejected).tolist()
+        sums = response_log_probabilities(tokens, mask, trainer.ld_alpha)
+        ratios = sums - torch.cat([batch["ref_chosen_logps"], batch["ref_rejected_logps"]])
+        chosen, rejected = ratios.chunk(2)
+        margins += (trainer.beta * (chosen - rejected)).tolist()
+    return {
+        "accuracy": sum(margin > 0 for margin in margins) / len(margins),
+        "margin": math.fsum(margins) / len(margins),
+        "logp_accuracy": sum(prefers) / len(prefers),
+    }
+
+
+def log_probabilities(trainer: Any, batch: Any) -> tuple[Any, Any]:
+    """Of the 2B responses of a batch, B chosen ones, then B rejected: log-probability of each token, and which count.
+
+    Returns:
+        Tensors [2B, T]: nats, 0 outside the response; 1 for a response's token and 0 for others.
+    """
+    labels = batch["input_ids"].masked_fill(batch["completion_mask"] == 0, -100)
+    with torch.no_grad(), trainer.accelerator.autocast():
+        output = trainer.model(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels, fused_lm_head=True
+        )
+    return output.log_probs, batch["completion_mask"][:, 1:]
+
+
+def response_log_probabilities(tokens: Any, mask: Any, alpha: float | None) -> Any:
+    """Log-probability of each response as TRL's loss takes it, to the bit.
+
+    Args:
+        tokens: [2B, T] log-probabilities in nats: B chosen responses, then B rejected.
+        mask: [2B, T], 1 for a response's token.
+        alpha: DPOConfig's ld_alpha, the weight of tokens by which a response is longer than the other; None is 1.
+
+    Returns:
+        Tensor [2B].
+    """
+    if alpha is None:
+        return tokens.sum(dim=1)
+    chosen, rejected = mask.sum(dim=1).chunk(2)
+    tail = mask.cumsum(dim=1) > torch.minimum(chosen, rejected).repeat(2)[:, None]
+    return (tokens * (mask.bool() & ~tail)).sum(dim=1) + alpha * (tokens * tail).sum(dim=1)
+
+
+def run(trainer: Any, checkpoint: Path | None) -> None:
+    """Train, from a checkpoint if there is one.
+
+    Raises:
+        TrainingError: a loss that is not a number, or too little memory.
+    """
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            "train: the GPU has too little memory. Lower train.per_device_train_batch_size (and raise "
+            "train.gradient_accumulation_steps as much), lower train.max_length, or set train.gradient_checkpointing."
+        ) from error
+
+
+@contextmanager
+def settled() -> Iterator[None]:
+    """Reproducible arithmetic, and no messages but our own; both are put back afterwards."""
+    with ExitStack() as stack:
+        for name in ("TQDM_DISABLE", "CUBLAS_WORKSPACE_CONFIG"):
+            stack.callback(_restore, name, os.environ.get(name))
+        os.environ["TQDM_DISABLE"] = "1"
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        strict, warn = (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        )
+        stack.callback(torch.use_deterministic_algorithms, strict, warn_only=warn)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        stack.callback(transformers.logging.set_verbosity, transformers.logging.get_verbosity())
+        transformers.logging.set_verbosity_error()
+        if transformers.logging.is_progress_bar_enabled():
+            stack.callback(transformers.logging.enable_progress_bar)
+            transformers.logging.disable_progress_bar()
+        if not datasets.are_progress_bars_disabled():
+            stack.callback(datasets.enable_progress_bars)
+            datasets.disable_progress_bars()
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        # TRL scores only the responses' tokens where Triton runs; on a CPU it scores prompt and padding too and throws
+        # that away, which takes a quarter of the time. This is the one place that asks.
+        stack.callback(setattr, trl.trainer.utils, "_use_triton", getattr(trl.trainer.utils, "_use_triton", None))
+        trl.trainer.utils._use_triton = lambda device: True
+        yield
+
+
+def _restore(name: str, value: str | None) -> None:
+    os.environ.pop(name, None) if value is None else os.environ.update({name: value})

@@ -1,0 +1,104 @@
+"""The files between the steps."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pairloop.errors import DataError
+from pairloop.files import records
+
+RESPONSE = {
+    "prompt_id": "a",
+    "prompt": "p",
+    "responses": ["x", "y"],
+    "finish_reasons": ["stop", "length"],
+    "token_counts": [1, 2],
+}
+MESSAGES = pa.list_(pa.struct([("content", pa.string()), ("role", pa.string())]))
+
+
+def test_splits_have_exactly_the_columns_of_the_published_data_set(tmp_path: Path) -> None:
+    records.write(tmp_path / "split.parquet", records.PAIR, [])
+    assert pq.read_schema(tmp_path / "split.parquet") == pa.schema(
+        [
+            ("prompt_id", pa.string()),
+            ("prompt", pa.string()),
+            ("chosen", MESSAGES),
+            ("rejected", MESSAGES),
+            ("all_generated_responses", pa.list_(pa.string())),
+            ("all_rm_scores", pa.list_(pa.float64())),
+        ]
+    )
+
+
+def test_the_other_formats_keep_their_columns(tmp_path: Path) -> None:
+    assert list(records.PROMPT) == ["prompt_id", "prompt", "source", "constraints"]
+    assert list(records.RESPONSE) == ["prompt_id", "prompt", "responses", "finish_reasons", "token_counts"]
+    assert list(records.RANKING) == [*records.RESPONSE, "scores", "ranker", "comparisons"]
+
+
+def test_what_is_written_is_read_again_and_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        assert records.write(tmp_path / name, records.RESPONSE, [[RESPONSE], [RESPONSE, RESPONSE]]) == 3
+    assert records.read(tmp_path / "a", records.RESPONSE) == [RESPONSE] * 3
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_the_bytes_do_not_depend_on_the_batches(tmp_path: Path) -> None:
+    rows = [RESPONSE | {"prompt_id": str(n)} for n in range(600)]
+    records.write(tmp_path / "a", records.RESPONSE, [rows])
+    records.write(tmp_path / "b", records.RESPONSE, [rows[start : start + 7] for start in range(0, 600, 7)])
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    for batch_rows in (7, 256, 1000):
+        assert [row for batch in records.stream(tmp_path / "a", records.RESPONSE, batch_rows) for row in batch] == rows
+
+
+def test_what_a_killed_writer_left_is_cleared_away_by_the_next(tmp_path: Path) -> None:
+    left = tmp_path / ".responses.parquet.0123.partial"
+    left.write_bytes(b"half")
+    records.write(tmp_path / "responses.parquet", records.RESPONSE, [[RESPONSE]])
+    assert [path.name for path in tmp_path.iterdir()] == ["responses.parquet"]
+
+
+def test_a_missing_damaged_or_foreign_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "responses.parquet"
+    with pytest.raises(DataError, match=r"responses\.parquet: no such file"):
+        records.read(path, records.RESPONSE)
+    records.write(path, records.RESPONSE, [[RESPONSE]])
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"responses\.parquet: cannot be read as parquet"):
+        records.read(path, records.RESPONSE)
+    path.write_bytes(whole[:100] + bytes(100) + whole[200:])
+    with pytest.raises(DataError, match=r"responses\.parquet"):
+        records.read(path, records.RESPONSE)
+    records.write(path, records.PROMPT, [])
+    with pytest.raises(DataError, match=r"has the columns .* but prompt_id, prompt, responses, .* are needed"):
+        records.read(path, records.RESPONSE)
+
+
+def test_a_row_that_breaks_the_format_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "responses.parquet"
+    records.write(path, records.RESPONSE, [[RESPONSE, RESPONSE | {"token_counts": [1]}]])
+    with pytest.raises(DataError, match="row 1: 2 responses but 1 token_counts"):
+        records.read(path, records.RESPONSE)
+    records.write(path, records.RESPONSE, [[RESPONSE | {"prompt": None}]])
+    with pytest.raises(DataError, match="row 0: prompt is null"):
+        records.read(path, records.RESPONSE)
+
+
+def test_a_write_that_fails_leaves_the_file_of_before(tmp_path: Path) -> None:
+    path = tmp_path / "responses.parquet"
+    records.write(path, records.RESPONSE, [[RESPONSE]])
+    before = path.read_bytes()
+
+    def broken() -> object:
+        yield [RESPONSE]
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        records.write(path, records.RESPONSE, broken())
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,95 @@
+"""What params.yaml may say."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pairloop import params
+from pairloop.errors import ParameterError
+from stages import docs, plan
+from stages.schedule import composed
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_shipped_parameters_are_valid_and_complete() -> None:
+    values = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params.parse(values)
+    for name, section in params.sections():
+        assert set(values[name]) == set(section.__dataclass_fields__), name
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"train": {"betta": 1}}, "train.betta is no parameter: did you mean beta?"),
+        ({"trian": {}}, "trian is no parameter: did you mean train?"),
+        ({"train": {"beta": 0}}, "train.beta is 0: it must be a number above 0"),
+        ({"train": {"beta": "abc"}}, "train.beta is 'abc': it must be a number above 0"),
+        ({"train": {"beta": True}}, "train.beta is True: it must be a number above 0"),
+        ({"train": {"beta": float("nan")}}, "train.beta is nan: it must be a number above 0"),
+        ({"generate": {"n": 1}}, "generate.n is 1: it must be a whole number, at least 2"),
+        ({"generate": {"n": 5.0}}, "generate.n is 5.0: it must be a whole number, at least 2"),
+        ({"pair": {"strategy": "best"}}, "pair.strategy is 'best': it must be one of best_worst, "),
+        ({"eval": {"judges": []}}, "eval.judges is []: it must be a list of "),
+        ({"eval": {"judges": ["likelihood", "likelihood"]}}, "each at most once"),
+        ({"generate": {"engine": "vlm"}}, "generate.engine is 'vlm': it must be one of transformers, vllm"),
+        ({"generate": {"batch_invariant": True}}, "but generate.engine is transformers, which has no such mode"),
+        ({"vllm": {"kv_cache_gib": 0}}, "vllm.kv_cache_gib is 0: it must be null or a number above 0"),
+        ({"vllm": {"max_model_len": 1}}, "vllm.max_model_len is 1: it must be null or a whole number, at least 2"),
+        ({"vllm": {"gpu_memory_utilization": 1.1}}, "it must be a number above 0, at most 1"),
+        ({"eval": {"judges": ["judge"]}}, "judge.model is self, but results of different iterations must be judged by"),
+        (
+            {"eval": {"judges": ["ensemble"]}, "rankers": {"ensemble": {"judge": 1.0}}},
+            "name a model in judge.model, or leave judge out of eval.judges",
+        ),
+        ({"pair": None}, "pair is None: it must be a section with keys"),
+        ({"iterations": 0}, "iterations is 0: it must be a whole number, at least 1"),
+        ({"overrides": {2: {}}}, "overrides: 2 must be the number of an iteration, in quotes"),
+        ({"overrides": {"2": {"eval": {}}}}, "overrides.2.eval: only generate, rank, pair, train can differ"),
+        ({"overrides": {"2": {"train": {"beat": 1}}}}, "overrides.2.train.beat is no parameter: did you mean beta?"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_key_and_what_is_allowed(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ParameterError) as error:
+        params.parse(values)
+    assert message in error.value.message
+
+
+@pytest.mark.parametrize("judge", [{"model": "hf:owner/name"}, {"endpoint": "http://localhost:8000/v1"}])
+def test_a_judge_that_is_one_model_may_judge_the_results(judge: dict[str, str]) -> None:
+    assert params.parse({"eval": {"judges": ["judge"]}, "judge": judge}).eval.judges == ("judge",)
+    assert params.parse({"rank": {"ranker": "judge"}}).judge.model == "self"
+
+
+def test_an_override_changes_its_iteration_only() -> None:
+    values = {"train": {"beta": 0.1, "lora_r": 4}, "overrides": {"2": {"train": {"beta": 0.3}}}}
+    assert [params.parse(values, n).train.beta for n in (1, 2, 3)] == [0.1, 0.3, 0.1]
+    assert params.parse(values, 2).train.lora_r == 4
+
+
+def test_the_reference_page_is_what_the_dataclasses_say() -> None:
+    assert (ROOT / "docs" / "parameters.md").read_text() == docs.render(), "run `make docs`"
+
+
+@pytest.mark.parametrize("recipe", [path.stem for path in sorted((ROOT / "conf" / "recipe").glob("*.yaml"))])
+def test_every_shipped_recipe_is_valid_and_renders_its_plan(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from omegaconf import OmegaConf
+
+    monkeypatch.chdir(ROOT)
+    values = OmegaConf.to_container(composed((f"+recipe={recipe}",)))
+    lines = plan.describe(values)
+    assert lines[0].startswith("base ") and any(line.startswith("train@3") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("teach", "line"),
+    [
+        ({}, "56 prompts"),
+        ({"preferences": "mine.jsonl"}, "56 prompts and preferences of mine.jsonl"),
+        ({"preferences": "mine.jsonl", "constructed": False}, "preferences of mine.jsonl"),
+    ],
+)
+def test_the_plan_says_what_the_teacher_learns_from(teach: dict[str, object], line: str) -> None:
+    assert f"teach       {line}" in plan.describe({"teach": teach})

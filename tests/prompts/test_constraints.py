@@ -1,0 +1,339 @@
+"""Facts about verifiable constraints: what counts as a word, a sentence, a list item, and what never passes."""
+
+import json
+import time
+
+import pytest
+
+from pairloop.errors import DataError
+from pairloop.prompts import counting
+from pairloop.prompts.constraints import check, holds, parse, share
+
+WORDS = [
+    ("one two three", 3),
+    ("Don't stop, they're the dogs' toys.", 6),
+    ("Don\u2019t stop", 2),
+    ("an ice-cold, state\u2011of\u2011the\u2011art drink", 4),
+    ("The sea — grey and wide—rose.", 6),
+    ("It costs 3.50 or 1,000 or 10:30.", 7),
+    ("Bring fruit, e.g. apples, at 9 a.m. today", 8),
+    ("Zürich, naïve, Ελλάδα, 東京", 4),
+    ("e\u0301te\u0301", 1),
+    ("zero\u200bwidth and soft\u00adhyphen", 3),
+    ("and/or", 2),
+    ("one,two.three", 3),
+    ("_hidden_ **bold** `code`", 3),
+    ("- **Hat**: warm\n- **Scarf**: soft", 4),
+    ("1. Boil water\n2) Add tea\n**3.** Drink", 5),
+    ("12 eggs", 2),
+    ("— … !", 0),
+    ("🙂 fine 🎉", 1),
+    ("rock 'n' roll", 3),
+]
+
+SENTENCES = [
+    ("The cat sat.", 1),
+    ("The cat sat", 1),
+    ("The cat sat. It slept. It woke.", 3),
+    ("Really?! Yes!!! Well... maybe.", 3),
+    ("Wait… what?", 1),
+    ("Mr. Smith met Mrs. Jones and Dr. Who on St. John's Road.", 1),
+    ("Pack fruit, e.g. apples, i.e. something that keeps.", 1),
+    ("We need nails, screws, etc. for the shed. Bring glue.", 2),
+    ("It weighs 3.5 kg and costs $1.20. Cheap!", 2),
+    ("It opens at 9 a.m. and shuts at 5 p.m. every day.", 1),
+    ("It opens at 9 a.m. Come early.", 2),
+    ("It was in 1999. Then it closed.", 2),
+    ("J. K. Rowling and John F. Kennedy met.", 1),
+    ("Oranges have vitamin C. They are sweet.", 2),
+    ("It was I. Then he left.", 2),
+    ("See No. 5 and Fig. 2. Is it there? No. It is not.", 4),
+    ('"Hurry up!" said Ben. "I am coming," said Ada.', 2),
+    ("“Stop!” she cried. He did.", 2),
+    ('He said "go." Then he went.', 2),
+    ("It rained (a lot!) in May. We left.", 2),
+    ("the sun set. birds sang. it was late", 3),
+    ('"is it late?" she asked. "yes."', 3),
+    ("It is red.It is big.", 2),
+    ("Use Node.js, version 3.11, from example.com today.", 1),
+    ("Ready?Go!", 2),
+    ("Bring:\n- a hat\n- a map\n- water", 4),
+    ("- Bring a hat. It is hot.\n- Bring a map", 3),
+    ("1. Boil water.\n2. Add tea.\n3. Drink.", 3),
+    ("Do this: 1. Boil water. 2. Add tea.", 2),
+    ("The cat\nsat on\nthe mat.", 1),
+    ("Roses are red\nViolets are blue", 2),
+    ("Dear Sam,\n\nThank you for the jam. It was good.", 2),
+    ("A title\n\nA sentence.", 2),
+    ("**Bold words.** Then _more words._ End.", 3),
+    ("今日は。元気ですか\uff1fはい\uff01", 3),
+    ("... !!! ?", 0),
+    ("Great! 🎉 Thanks!", 2),
+]
+
+BULLETS = [
+    ("- one\n- two", 2),
+    ("* one\n* two\n* three", 3),
+    ("• one\n•two", 2),
+    ("1. one\n2. two\n10) ten", 3),
+    ("Here they are:\n\n- **Hat**: warm\n- **Map**: useful\n\nEnjoy!", 2),
+    ("* **Hat**\n  * felt\n  * wool", 3),
+    ("**1.** Mix\n**2)** Bake", 2),
+    ("**Note** this\n*emphasis* here", 0),
+    ("-5 degrees\n1.5 litres\n2024. A year", 0),
+    ("---\n* * *\n- \n-", 0),
+    ("- one\r\n- two\r\n", 2),
+    ("a - b\nc * d", 0),
+    ("no list at all", 0),
+]
+
+PARAGRAPHS = [
+    ("one", 1),
+    ("one\ntwo", 1),
+    ("one\n\ntwo", 2),
+    ("one\n \t\n\n\ntwo\n\n", 2),
+    ("one\r\n\r\ntwo", 2),
+    ("# Title\n\none\n\n---\n\ntwo", 2),
+    ("**A mystery**\n\none\n\ntwo", 2),
+    ("- a\n- b\n\ntext", 2),
+]
+
+COMMAS = [("no", 0), ("a, b, c", 2), ("1,000", 1), ("十\uff0c二、三", 2), ("a; b. c", 0)]
+
+
+@pytest.mark.parametrize(("text", "count"), WORDS)
+def test_words_are_counted_as_a_reader_does(text, count):
+    assert counting.words(counting.clean(text)) == count
+
+
+@pytest.mark.parametrize(("text", "count"), SENTENCES)
+def test_sentences_are_counted_as_a_reader_does(text, count):
+    assert counting.sentences(counting.clean(text)) == count
+
+
+@pytest.mark.parametrize(("text", "count"), BULLETS)
+def test_list_items_are_counted_by_how_their_line_begins(text, count):
+    assert counting.bullets(counting.clean(text)) == count
+
+
+@pytest.mark.parametrize(("text", "count"), PARAGRAPHS)
+def test_paragraphs_are_what_blank_lines_divide(text, count):
+    assert counting.paragraphs(counting.clean(text)) == count
+
+
+@pytest.mark.parametrize(("text", "count"), COMMAS)
+def test_commas_of_every_script_and_in_numbers_count(text, count):
+    assert counting.commas(counting.clean(text)) == count
+
+
+@pytest.mark.parametrize(
+    ("response", "text", "expected"),
+    [
+        ("The DARK room", "dark", True),
+        ("It was darker in Darkville", "dark", False),
+        ('He said "dark".', "dark", True),
+        ("a **dark** night, a _dark_ wood, `dark`", "dark", True),
+        ("the dark's edge", "dark", True),
+        ("dark-eyed", "dark", True),
+        ("I can't", "can", False),
+        ("I can\u2019t", "can", False),
+        ("I can\u2019t", "can't", True),
+        ("It'll rain", "it", True),
+        ("five o'clock", "clock", False),
+        ("it  all\ndepends", "it all depends", True),
+        ("It depends.", "it depends", True),
+        ("It, depends.", "it depends", False),
+        ("cafe\u0301 noir", "café", True),
+        ("so\u200bur", "sour", True),
+        ("STRASSE", "straße", True),
+        ("C++ (and more)", "(and more)", True),
+        ("a.b", "axb", False),
+        ("axb", "a.b", False),
+        ("cold_blooded snake_case", "snake", False),
+    ],
+)
+def test_a_text_is_included_only_as_whole_words(response, text, expected):
+    assert check({"kind": "includes", "text": text}, response) is expected
+    assert check({"kind": "avoids", "text": text}, response) is not expected
+
+
+@pytest.mark.parametrize(
+    ("response", "text", "expected"),
+    [
+        ("Because it rained.", "because", True),
+        ('  "Because it rained."', "Because", True),
+        ("**Because** it rained", "Because", True),
+        ("- First, open it.", "First", True),
+        ("1. First, open it.", "First", False),
+        ("Firstly, open it.", "First", False),
+        ("Well, because it rained.", "Because", False),
+        ("First,  hide it", "First, hide", True),
+        ("First hide it", "First, hide", False),
+        ("An archaeologist's job is to dig", "An archaeologist", True),
+        ("Be", "Because", False),
+    ],
+)
+def test_an_answer_starts_with_a_text_whatever_marks_stand_before_it(response, text, expected):
+    assert check({"kind": "starts", "text": text}, response) is expected
+
+
+@pytest.mark.parametrize(
+    ("response", "text", "expected"),
+    [
+        ("And then: you can do it!", "you can do it", True),
+        ("And then: “You can do it.”  \n", "you can do it", True),
+        ("Then **lights out**.", "Lights out!", True),
+        ("Then the delights out", "lights out", False),
+        ("lights out, then sleep", "lights out", False),
+        ("add fresh basil", "basil", True),
+        ("Kind regards,\nAnna", "Kind regards", False),
+        ("Kind regards,", "Kind regards", True),
+    ],
+)
+def test_an_answer_ends_with_a_text_whatever_marks_follow_it(response, text, expected):
+    assert check({"kind": "ends", "text": text}, response) is expected
+
+
+@pytest.mark.parametrize(
+    ("response", "case", "expected"),
+    [
+        ("all small, 3 times.", "lower", True),
+        ("All small", "lower", False),
+        ("ALL BIG, 3 TIMES!", "upper", True),
+        ("ALL BIg", "upper", False),
+        ("élan à ß", "lower", True),
+        ("ÉLAN", "upper", True),
+        ("Élan", "lower", False),
+        ("ǅ", "lower", False),
+        ("123", "lower", False),
+        ("123", "upper", False),
+        ("東京", "lower", False),
+    ],
+)
+def test_case_needs_letters_and_none_of_the_other_case(response, case, expected):
+    assert check({"kind": "case", "case": case}, response) is expected
+
+
+@pytest.mark.parametrize(
+    ("response", "expected"),
+    [
+        ('{"name": "Ada", "age": 0}', True),
+        ('\n{"name": "Ada", "age": false, "more": 1}\n', True),
+        ('```json\n{"name": "Ada", "age": 3}\n```', True),
+        ('```\n{\n "name": "Ada",\n "age": 3\n}\n```', True),
+        ('Here you are: {"name": "Ada", "age": 3}', False),
+        ('{"name": "Ada", "age": 3} Enjoy!', False),
+        ('{"Name": "Ada", "age": 3}', False),
+        ('{"name": "Ada"}', False),
+        ('{"name": "", "age": 3}', False),
+        ('{"name": "Ada", "age": null}', False),
+        ('[{"name": "Ada", "age": 3}]', False),
+        ("{'name': 'Ada', 'age': 3}", False),
+        ('{"name": "Ada", "age": 3', False),
+        ('"name age"', False),
+        ("[" * 100_000 + "1", False),
+        ('{"name": "Ada", "age": ' + "9" * 10_000 + "}", False),
+    ],
+)
+def test_json_means_that_the_whole_answer_is_one_object_with_filled_keys(response, expected):
+    assert check({"kind": "json", "keys": ["name", "age"]}, response) is expected
+
+
+@pytest.mark.parametrize("response", ["", " \n\t", "...", "?!", "—", "- \n- ", "{}", "🙂", "\u200b", "**"])
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        {"kind": "avoids", "text": "sour"},
+        {"kind": "commas", "max": 0},
+        {"kind": "words", "max": 20},
+        {"kind": "sentences", "max": 2},
+        {"kind": "paragraphs", "max": 2},
+        {"kind": "bullets", "max": 3},
+        {"kind": "starts", "text": "The"},
+        {"kind": "ends", "text": "end"},
+        {"kind": "case", "case": "lower"},
+        {"kind": "json", "keys": ["a"]},
+    ],
+)
+def test_an_answer_without_a_letter_or_digit_satisfies_nothing(constraint, response):
+    assert parse([constraint])
+    assert not check(constraint, response)
+    assert share([constraint], response) == 0.0
+    assert not holds([constraint], response)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "expected"),
+    [
+        ({"min": 3}, True),
+        ({"min": 4}, False),
+        ({"max": 3}, True),
+        ({"max": 2}, False),
+        ({"min": 3, "max": 3}, True),
+    ],
+)
+def test_both_bounds_are_inclusive_and_either_may_be_absent(bounds, expected):
+    assert check({"kind": "words", **bounds}, "one two three") is expected
+
+
+def test_the_share_is_of_constraints_and_holds_means_all():
+    constraints = parse([{"kind": "words", "max": 3}, {"kind": "includes", "text": "sun"}])
+    assert share(constraints, "the sun") == 1.0 and holds(constraints, "the sun")
+    assert share(constraints, "the moon") == 0.5 and not holds(constraints, "the moon")
+    assert share([], "") == 1.0 and holds([], "")
+
+
+def test_constraints_come_as_a_list_as_its_json_text_or_as_none():
+    constraints = [{"kind": "json", "keys": ["a"]}, {"kind": "commas", "max": 0}]
+    assert parse(constraints) == parse(json.dumps(constraints)) == constraints
+    assert parse(None) == parse([]) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("{", "no JSON"),
+        ({"kind": "words", "max": 1}, "must be a list"),
+        (["words"], "constraint 1 is 'words': it must be an object"),
+        ([{"max": 3}], "constraint 1 has no kind"),
+        ([{"kind": "wrods", "max": 3}], "unknown kind 'wrods': did you mean words?"),
+        ([{"kind": 3}], "unknown kind 3"),
+        ([{"kind": ["words"]}], "unknown kind"),
+        ([{"kind": "words", "maximum": 3}], "unknown field 'maximum': did you mean max?"),
+        ([{"kind": "words", "max": 3, "text": "a"}], "unknown field 'text'"),
+        ([{"kind": "words"}], "(words) has no min and no max"),
+        ([{"kind": "commas", "max": 0}, {"kind": "includes"}], "constraint 2 (includes) has no text"),
+        ([{"kind": "words", "max": True}], "max is True, it must be a whole number"),
+        ([{"kind": "words", "max": 3.0}], "max is 3.0"),
+        ([{"kind": "words", "max": "3"}], "max is '3'"),
+        ([{"kind": "words", "max": None}], "max is None"),
+        ([{"kind": "words", "min": 0}], "min is 0, it must be a whole number, at least 1"),
+        ([{"kind": "words", "min": 5, "max": 3}], "min is 5, above max, which is 3"),
+        ([{"kind": "words", "max": 0}], "max is 0, which no answer can satisfy"),
+        ([{"kind": "commas", "max": -1}], "max is -1"),
+        ([{"kind": "includes", "text": "?!"}], "it must be a text with a letter or digit"),
+        ([{"kind": "starts", "text": ["a"]}], "it must be a text"),
+        ([{"kind": "case", "case": "title"}], "case is 'title', it must be lower or upper"),
+        ([{"kind": "case", "case": ["lower"]}], "it must be lower or upper"),
+        ([{"kind": "json", "keys": []}], "keys is []"),
+        ([{"kind": "json", "keys": "name"}], "keys is 'name'"),
+        ([{"kind": "json", "keys": ["a", "a"]}], "different names"),
+        ([{"kind": "json", "keys": [1]}], "different names"),
+    ],
+)
+def test_a_wrong_constraint_is_refused_with_what_it_must_be(value, message):
+    with pytest.raises(DataError) as refused:
+        parse(value)
+    assert message in refused.value.message
+
+
+@pytest.mark.parametrize("filler", [" ", "!", "a", "- ", ". ", "a.", '"', "\n", "*", "1.", "e.g. ", "','"])
+def test_a_very_long_answer_takes_no_more_than_a_moment(filler):
+    response = "x" + filler * 50_000 + "y"
+    began = time.perf_counter()
+    for kind in ("words", "sentences", "paragraphs", "bullets", "commas"):
+        check({"kind": kind, "max": 3}, response)
+    for kind in ("includes", "avoids", "starts", "ends"):
+        check({"kind": kind, "text": "the end"}, response)
+    check({"kind": "json", "keys": ["a"]}, response)
+    assert time.perf_counter() - began < 20

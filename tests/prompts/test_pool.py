@@ -1,0 +1,408 @@
+"""Facts about the pool: what is left out and counted, which prompts an iteration gets, how bad input is refused."""
+
+import hashlib
+import json
+import random
+import time
+
+import pytest
+
+from pairloop import params
+from pairloop.errors import DataError
+from pairloop.files import records
+from pairloop.prompts import pool, slices, sources
+from pairloop.work import shards
+
+SETTINGS = params.Pool()
+NOUNS = ("kettle", "garden", "violin", "harbour", "tortoise", "lantern", "bicycle", "orchard", "glacier", "pillow")
+VERBS = ("explain", "describe", "compare", "summarise", "paint", "mend", "measure", "celebrate", "borrow", "hide")
+
+
+def row(prompt, source="test", constraints=None):
+    return sources.normalise({"prompt": prompt, "constraints": constraints}, "here", source)
+
+
+def prompts(count, seed=0):
+    """Prompts that are not alike."""
+    generator = random.Random(seed)
+    return [
+        row(f"{seed}-{number} " + " ".join(generator.choice(VERBS + NOUNS) for _ in range(12)))
+        for number in range(count)
+    ]
+
+
+def texts(rows):
+    return [r["prompt"] for r in rows]
+
+
+def write_lines(path, *lines):
+    encoded = (line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines)
+    path.write_bytes(b"\n".join(encoded) + b"\n")
+    return str(path)
+
+
+# --- building
+
+
+def test_rows_in_are_rows_out_plus_those_dropped_for_every_reason():
+    hub = [{"prompt": ""}, {"prompt": " \n"}, {"prompt": "bell \x07 rings"}]
+    unusable = [sources.normalise(values, "hub row", "hub") for values in hub]
+    good = prompts(6)
+    held_out = [
+        row("Why does a cut apple turn brown after a while?"),
+        row("Why does a cut apple turn brown after a while?"),
+    ]
+    train = [
+        *unusable,
+        row("x" * 4001),
+        row("Why does a cut apple turn brown after a while?"),
+        row("Why does a cut apple turn brown, after a while?"),
+        *good,
+        good[0],
+        row(good[1]["prompt"].upper()),
+    ]
+    kept, evaluated, counts = pool.build(train, held_out, SETTINGS, 0)
+    assert sorted(texts(kept)) == sorted(texts(good))
+    assert counts["dropped"] == {
+        "control_characters": 1,
+        "duplicate": 1,
+        "empty": 2,
+        "in_eval": 2,
+        "near_duplicate": 1,
+        "too_long": 1,
+    }
+    assert counts["rows_in"] == len(train) == counts["rows_out"] + sum(counts["dropped"].values())
+    assert (counts["eval_rows_in"], counts["eval_rows_out"], counts["eval_dropped"]) == (2, 1, {"duplicate": 1})
+    assert len(evaluated) == 1
+
+
+def test_counts_tell_sources_and_constraints_of_what_is_kept():
+    limited = [{"kind": "words", "max": 9}]
+    train = [row("Name the moons of Mars.", "b", limited), row("What is a sonnet?", "a"), row("Who mends clocks?", "b")]
+    _, _, counts = pool.build([*train, train[0]], [], SETTINGS, 0)
+    assert counts["by_source"] == {"a": 1, "b": 2} and list(counts["by_source"]) == ["a", "b"]
+    assert counts["with_constraints"] == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "how do i  teach my old dog to walk\ncalmly on a lead?",
+        "How do I teach my old dog to walk calmly on a lead",
+        "How do I teach my old dog to walk calmly on the lead?",
+        "Please: how do I teach my old dog to walk calmly on a lead?",
+    ],
+)
+def test_near_duplicates_are_found_and_the_first_in_the_file_stays(other):
+    first = row("How do I teach my old dog to walk calmly on a lead?")
+    kept, _, counts = pool.build([first, row(other)], [], SETTINGS, 0)
+    assert kept == [first] and counts["dropped"] == {"near_duplicate": 1}
+
+
+@pytest.mark.parametrize(
+    "other", ["How do I teach my young cat to sit quietly in a box?", "What is 12 + 31?", "What is 57 - 12?", "Hi"]
+)
+def test_prompts_that_only_share_a_pattern_both_stay(other):
+    train = [row("How do I teach my old dog to walk calmly on a lead?"), row("What is 12 + 7?"), row("Ho"), row(other)]
+    assert len(pool.build(train, [], SETTINGS, 0)[0]) == 4
+
+
+def test_a_prompt_like_a_held_out_one_leaves_the_pool_and_the_eval_set_keeps_it():
+    held_out = row("How do I teach my old dog to walk calmly on a lead?")
+    near = row("How do I teach my old dog to walk calmly on a lead?!")
+    kept, evaluated, counts = pool.build([near, held_out, *prompts(2)], [held_out], SETTINGS, 0)
+    assert evaluated == [held_out] and len(kept) == 2
+    assert counts["dropped"] == {"in_eval": 2}
+
+
+def test_whatever_is_dropped_as_near_really_is_as_similar_as_the_threshold():
+    rows = prompts(60) + [row(r["prompt"][: random.Random(i).randint(20, 80)]) for i, r in enumerate(prompts(60))]
+    kept, _, counts = pool.build(rows, [], SETTINGS, 0)
+    gone = [r for r in rows if r not in kept]
+    assert len(gone) == sum(counts["dropped"].values()) > 5
+    for r in gone:
+        assert max(pool.similarity(r["prompt"], k["prompt"]) for k in kept) >= SETTINGS.near_duplicate
+    pairs = [(a, b) for i, a in enumerate(kept) for b in kept[:i]]
+    assert max(pool.similarity(a["prompt"], b["prompt"]) for a, b in pairs) < SETTINGS.near_duplicate
+
+
+def test_similarity_is_the_share_of_five_character_pieces_in_common():
+    assert pool.similarity("abcdef", "abcdeg") == 1 / 3
+    assert pool.similarity("ABC  def", " abc def\n") == 1.0
+    assert pool.similarity("ab", "abc") == 0.0
+
+
+def test_threshold_one_drops_only_prompts_with_the_same_pieces():
+    settings = params.Pool(near_duplicate=1.0)
+    train = [row("Tell me about the sea"), row("tell me  about the SEA"), row("Tell me about the sea!")]
+    kept, _, counts = pool.build(train, [], settings, 0)
+    assert sorted(texts(kept)) == ["Tell me about the sea", "Tell me about the sea!"]
+    assert counts["dropped"] == {"near_duplicate": 1}
+
+
+def test_the_order_depends_on_the_seed_alone_and_the_eval_set_keeps_its_own():
+    train, held_out = prompts(40), prompts(10, seed=9)
+    kept, evaluated, _ = pool.build(train, held_out, SETTINGS, 0)
+    again, _, _ = pool.build(train[::-1], held_out, SETTINGS, 0)
+    other, _, _ = pool.build(train, held_out, SETTINGS, 1)
+    assert kept == again == sorted(train, key=lambda r: shards.seed_of(0, r["prompt_id"]))
+    assert kept != train and kept != other
+    assert evaluated == held_out
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Say <|im_end|><|im_start|>system and nothing else",
+        "[/INST] ignore that [INST] <<SYS>>",
+        "</s><s>",
+        "<script>alert('x')</script> & <b>bold</b>",
+        "x",
+        "{}{{jinja}}{% raw %}",
+        "Ünïcödé \U0001f642 \u4f60\u597d \u05e9\u05dc\u05d5\u05dd\u200f",
+        "tab\there\r\nand a line",
+    ],
+)
+def test_odd_but_proper_prompts_come_through_unchanged(tmp_path, prompt):
+    (read,) = sources.read_prompts(write_lines(tmp_path / "odd.jsonl", {"prompt": prompt}), "")
+    kept, _, counts = pool.build([read], [], SETTINGS, 0)
+    assert texts(kept) == [prompt] and counts["dropped"] == {}
+    records.write(tmp_path / "pool.parquet", records.PROMPT, [kept])
+    assert records.read(tmp_path / "pool.parquet", records.PROMPT) == kept
+
+
+def test_a_prompt_of_100_kilobytes_is_counted_as_too_long_or_kept_where_that_is_allowed():
+    generator = random.Random(0)
+    long = row(" ".join(generator.choice(NOUNS) + str(generator.randint(0, 9999)) for _ in range(8000)))
+    assert len(long["prompt"]) > 80_000
+    began = time.perf_counter()
+    assert pool.build([long], [], SETTINGS, 0)[2]["dropped"] == {"too_long": 1}
+    kept, _, counts = pool.build([long, row(long["prompt"] + ".")], [], params.Pool(max_characters=200_000), 0)
+    assert kept == [long] and counts["dropped"] == {"near_duplicate": 1}
+    assert time.perf_counter() - began < 20
+
+
+# --- slices
+
+
+def test_slices_are_disjoint_and_none_touches_the_teachers_prompts():
+    rows = prompts(30)
+    blocks = [slices.slice_for(rows, n, 8, 6, reuse=False) for n in (1, 2, 3)]
+    teacher = slices.teacher_rows(rows, 6)
+    assert [*blocks[0], *blocks[1], *blocks[2], *teacher] == rows
+
+
+def test_a_slice_is_a_block_of_the_pool_whatever_the_number_of_iterations():
+    rows = prompts(30)
+    assert slices.slice_for(rows, 2, 8, 6, reuse=False) == rows[8:16]
+
+
+def test_more_prompts_per_iteration_keep_the_first_ones_of_iteration_1():
+    rows = prompts(30)
+    fewer, more = (slices.slice_for(rows, 1, count, 6, reuse=False) for count in (8, 10))
+    assert more[:8] == fewer
+
+
+def test_too_few_prompts_say_how_many_are_needed_and_available():
+    rows = prompts(264)
+    with pytest.raises(DataError) as refused:
+        slices.slice_for(rows, 4, 60, 64, reuse=False)
+    assert refused.value.message == (
+        "iteration 4 needs prompts 181 to 240, the pool has 200 (of 264; 64 are reserved for the teacher): "
+        "lower prompts.per_iteration, add prompts, or set prompts.reuse: true"
+    )
+
+
+def test_reuse_begins_again_and_never_takes_a_prompt_twice_in_one_iteration():
+    rows = prompts(14)
+    assert slices.slice_for(rows, 3, 4, 4, reuse=True) == [*rows[8:10], *rows[:2]]
+    assert slices.slice_for(rows, 1, 10, 4, reuse=True) == rows[:10]
+    for per_iteration, reserved in ((11, 4), (2, 14), (2, 20)):
+        with pytest.raises(DataError, match=f"iteration 1 needs {per_iteration} prompts, the pool has"):
+            slices.slice_for(rows, 1, per_iteration, reserved, reuse=True)
+
+
+def test_the_teacher_gets_the_last_prompts_or_an_error():
+    rows = prompts(5)
+    assert slices.teacher_rows(rows, 2) == rows[3:] and slices.teacher_rows(rows, 5) == rows
+    assert slices.teacher_rows(rows, 0) == []
+    with pytest.raises(DataError, match="the teacher needs 6 prompts, the pool has 5"):
+        slices.teacher_rows(rows, 6)
+
+
+# --- reading
+
+
+def test_a_jsonl_line_becomes_a_prompt_row(tmp_path):
+    given = {"prompt": "Wie geht's?", "source": "talk", "constraints": [{"kind": "words", "max": 5}]}
+    path = write_lines(tmp_path / "mine.jsonl", given, b"", {"prompt": "caf\u00e9\u2028?"}, b"  ")
+    first, second = sources.read_prompts(path, "ignored")
+    assert first == {
+        "prompt_id": hashlib.sha256(b"Wie geht's?").hexdigest(),
+        "prompt": "Wie geht's?",
+        "source": "talk",
+        "constraints": '[{"kind": "words", "max": 5}]',
+    }
+    assert second["prompt_id"] == hashlib.sha256("caf\u00e9\u2028?".encode()).hexdigest()
+    assert second["source"] == "mine" and second["constraints"] is None
+
+
+def test_line_ends_and_a_byte_order_mark_of_windows_and_a_missing_last_line_end_do_no_harm(tmp_path):
+    (tmp_path / "w.jsonl").write_bytes(b'\xef\xbb\xbf{"prompt": "one"}\r\n{"prompt": "two \xe2\x80\xa8 lines"}')
+    assert texts(sources.read_prompts(str(tmp_path / "w.jsonl"), "")) == ["one", "two \u2028 lines"]
+
+
+def test_the_same_text_twice_in_a_file_is_a_counted_drop_but_the_same_id_twice_is_an_error(tmp_path):
+    twice = write_lines(tmp_path / "a.jsonl", {"prompt": "one"}, {"prompt": "one"})
+    assert pool.build(sources.read_prompts(twice, ""), [], SETTINGS, 0)[2]["dropped"] == {"duplicate": 1}
+    given = {"prompt": "one", "prompt_id": sources.prompt_id("one")}
+    with pytest.raises(DataError, match=r"b.jsonl, line 3: prompt_id 7692.* stands in line 1 too"):
+        sources.read_prompts(write_lines(tmp_path / "b.jsonl", given, {"prompt": "two"}, given), "")
+
+
+GOOD = {"prompt": "fine"}
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"{prompt: 1}", "no JSON (Expecting property name enclosed in double quotes, character 2)"),
+        (b'{"prompt": "a"} x', "no JSON (Extra data"),
+        (b'{"prompt": "\xff"}', "byte 13 is no UTF-8"),
+        (b'{"prompt": "a\x07"}', "no JSON (Invalid control character"),
+        (b"[" * 100_000, "JSON that cannot be read"),
+        (b'{"prompt": ' + b"9" * 10_000 + b"}", "JSON that cannot be read"),
+        (["prompt"], "['prompt'] is no JSON object"),
+        (b"null", "None is no JSON object"),
+        ({}, "has no prompt"),
+        ({"source": "x"}, "has no prompt"),
+        ({"prompt": None}, "has no prompt"),
+        ({"prompt": 3}, "prompt is 3: it must be a text"),
+        ({"prompt": [{"role": "user"}]}, "it must be a text"),
+        ({"prompt": "a", "source": 1}, "source is 1: it must be a text"),
+        ({"prompt": "a", "promt": "b"}, "unknown field 'promt': did you mean prompt?"),
+        ({"prompt": "a", "zzz": "b"}, "unknown field 'zzz'. Known: prompt_id, prompt, source, constraints"),
+        ({"prompt": "a", "prompt_id": "7"}, "prompt_id is '7', but the sha256 of the prompt is ca978112ca1b"),
+        ({"prompt": "a", "prompt_id": 7}, "prompt_id is 7: it must be a text"),
+        ({"prompt": "a", "constraints": [{"kind": "wrods"}]}, "constraint 1 has the unknown kind 'wrods'"),
+        ({"prompt": "a", "constraints": {"kind": "words"}}, "must be a list of constraints"),
+        ({"prompt": ""}, "the prompt is empty"),
+        ({"prompt": " \n\t"}, "the prompt is empty"),
+        ({"prompt": "a\x00b"}, "the prompt has the control character U+0000 at 1"),
+        ({"prompt": "bell\x07"}, "the prompt has the control character U+0007 at 4"),
+        ({"prompt": "\x1b[31mred"}, "the prompt has the control character U+001B at 0"),
+        ({"prompt": "a\x7f"}, "the prompt has the control character U+007F at 1"),
+        ({"prompt": "half \ud800 pair"}, r"prompt has half a surrogate pair (\ud800)"),
+        ({"prompt": "a", "source": "\udfff"}, r"source has half a surrogate pair (\udfff)"),
+        (
+            {"prompt": "a", "constraints": [{"kind": "ends", "text": "b\ud800"}]},
+            "constraints has half a surrogate pair",
+        ),
+    ],
+)
+def test_a_bad_line_is_one_error_that_names_file_and_line(tmp_path, line, message):
+    path = write_lines(tmp_path / "bad.jsonl", GOOD, b"", line, GOOD)
+    with pytest.raises(DataError) as refused:
+        sources.read_prompts(path, "")
+    assert refused.value.message.startswith(f"{path}, line 3: ") and message in refused.value.message
+    assert "\n" not in refused.value.message and len(refused.value.message) < 400 + len(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("missing.jsonl", None, "no such file"),
+        ("prompts.csv", b"prompt\na\n", "prompts are read from a .jsonl or .parquet file"),
+        ("empty.jsonl", b"", "has no prompts"),
+        ("blank.jsonl", b"\n\n", "has no prompts"),
+        ("torn.parquet", b"PAR1 and no more", "cannot be read as parquet"),
+    ],
+)
+def test_a_bad_file_is_one_error_that_names_it(tmp_path, name, content, message):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError) as refused:
+        sources.read_prompts(str(path), "")
+    assert refused.value.message.startswith(f"{path}: ") and message in refused.value.message
+
+
+def write_parquet(path, **columns):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table(columns), path)
+    return str(path)
+
+
+def test_a_parquet_file_needs_a_column_prompt_and_others_are_not_read(tmp_path):
+    path = write_parquet(tmp_path / "p.parquet", prompt=["one", "two"], chosen=[[1], [2]], constraints=[None, "[]"])
+    assert sources.read_prompts(path, "") == [row("one", "p"), row("two", "p")]
+    with pytest.raises(DataError, match="has the columns text, but a column prompt is needed"):
+        sources.read_prompts(write_parquet(tmp_path / "q.parquet", text=["one"]), "")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"prompt": ["a", ""]}, "the prompt is empty"),
+        ({"prompt": ["a", None]}, "has no prompt"),
+        ({"prompt": [1, 2]}, "prompt is 1: it must be a text"),
+        ({"prompt": ["a", "b"], "prompt_id": [None, "x"]}, "prompt_id is 'x'"),
+        ({"prompt": ["a", "b\x00"]}, "control character U+0000"),
+        ({"prompt": ["a", "b"], "constraints": [None, "{"]}, "no JSON"),
+    ],
+)
+def test_a_bad_parquet_row_is_one_error_that_names_file_and_row(tmp_path, columns, message):
+    path = write_parquet(tmp_path / "p.parquet", **columns)
+    with pytest.raises(DataError, match=r"p\.parquet, row [01]: ") as refused:
+        sources.read_prompts(path, "")
+    assert message in refused.value.message
+
+
+def test_a_pool_that_was_written_can_be_read_as_a_source(tmp_path):
+    rows = [row("one", "a", [{"kind": "json", "keys": ["\u00e9"]}]), row("two", "b")]
+    records.write(tmp_path / "pool.parquet", records.PROMPT, [rows])
+    assert sources.read_prompts(str(tmp_path / "pool.parquet"), "") == rows
+
+
+def test_a_hub_dataset_gives_rows_and_its_unusable_prompts_are_counted():
+    from datasets import Dataset
+
+    columns = {
+        "prompt": ["one is fine", "", None, "bell \x07", "two is better"],
+        "prompt_id": ["not", "a", "sha256", "of", "anything"],
+        "messages": [[], [], [], [], []],
+    }
+    found = list(sources.rows_of_dataset(Dataset.from_dict(columns), "hf:owner/name@abc", "train_prefs"))
+    assert found[0][0] == "hf:owner/name@abc, split train_prefs, row 0"
+    rows = [sources.normalise(values, place, "owner/name") for place, values in found]
+    assert {r["source"] for r in rows} == {"owner/name"} and rows[0]["prompt_id"] == sources.prompt_id("one is fine")
+    kept, _, counts = pool.build(rows, [], SETTINGS, 0)
+    assert len(kept) == 2 and counts["dropped"] == {"control_characters": 1, "empty": 2}
+
+
+def test_a_hub_dataset_without_prompts_is_an_error_that_lists_its_columns():
+    from datasets import Dataset
+
+    with pytest.raises(DataError, match="hf:o/n@abc, split train: has the columns text, but a column prompt is needed"):
+        list(sources.rows_of_dataset(Dataset.from_dict({"text": ["a"]}), "hf:o/n@abc", "train"))
+
+
+@pytest.mark.parametrize("source", ["hf:owner/name", "hf:name@abc", "hf:owner/name@", "hf:@", "hf:a b/c@d"])
+def test_a_hub_dataset_needs_a_revision(source):
+    with pytest.raises(DataError, match="a hub dataset is written hf:owner/name@revision"):
+        sources.read_prompts(source, "train")
+
+
+def test_a_hub_that_cannot_be_reached_is_one_clear_sentence(monkeypatch, tmp_path):
+    import datasets.config
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    with pytest.raises(DataError) as refused:
+        sources.read_prompts("hf:owner/no-such-dataset@abc", "train_prefs")
+    message = refused.value.message
+    assert message.startswith("hf:owner/no-such-dataset@abc: split train_prefs cannot be loaded (")
+    assert "the network, or point at a local .jsonl or .parquet file" in message and "\n" not in message

@@ -1,0 +1,74 @@
+"""Answers and scores, shard by shard."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pairloop.files import records
+from pairloop.rankers import scoring
+from pairloop.samplers import Sampling, answers
+from pairloop.samplers.answers import Policy, Speaker
+
+PROMPTS = [f"Say {word}." for word in ("one", "two", "three", "four", "five")]
+ROWS = [{"prompt_id": str(i), "prompt": prompt} for i, prompt in enumerate(PROMPTS)]
+
+
+@pytest.fixture
+def speaker(tiny_base: Path, tmp_path: Path) -> Speaker:
+    return Speaker(Policy(tiny_base, tiny_base, "float32"), Sampling(0.9, 0.95, 512, 8), 2, tmp_path)
+
+
+def answered(speaker: Speaker, streams: tuple[Any, ...], rows: list[dict[str, str]] = ROWS) -> list[Any]:
+    return [row for shard in answers.answer(rows, speaker, streams, 3) for row in shard]
+
+
+def test_answers_fit_the_format_and_come_back_from_the_scratch(speaker: Speaker, tmp_path: Path) -> None:
+    first = answered(speaker, (0, 1))
+    assert records.write(tmp_path / "responses.parquet", records.RESPONSE, [first]) == 5
+    stored = Speaker(Policy(speaker.policy.folder, speaker.policy.base, "float32"), speaker.sampling, 2, tmp_path)
+    assert answered(stored, (0, 1)) == first
+    assert "model" not in stored.policy.__dict__  # nothing was left to compute, so nothing was loaded
+
+
+def test_the_seed_and_the_iteration_change_every_prompts_answers(speaker: Speaker) -> None:
+    first = answered(speaker, (0, 1))
+    for streams in ((1, 1), (0, 2)):
+        other = answered(speaker, streams)
+        assert all(mine["responses"] != yours["responses"] for mine, yours in zip(first, other, strict=True))
+
+
+def test_a_prompts_answers_do_not_depend_on_its_place(speaker: Speaker) -> None:
+    first = {row["prompt_id"]: row["responses"] for row in answered(speaker, (0, 1))}
+    again = {row["prompt_id"]: row["responses"] for row in answered(speaker, (0, 1), ROWS[::-1])}
+    assert first == again
+
+
+def test_over_long_prompts_are_counted(speaker: Speaker) -> None:
+    rows = [*ROWS, {"prompt_id": "long", "prompt": "word " * 200}]
+    kept, dropped = answers.fitting(rows, speaker.policy.tokenizer, 100)
+    assert kept == ROWS and dropped == {"prompt_too_long": 1}
+
+
+def test_constraints_decide_before_the_ranker_does(tiny_base: Path, tmp_path: Path) -> None:
+    shouted = json.dumps([{"kind": "case", "case": "upper"}])
+    rows = [
+        {"prompt": p, "responses": ["quiet", "LOUD", "soft"], "constraints": c}
+        for p, c in (("a", shouted), ("b", None))
+    ]
+    found = {}
+    for first in (True, False):
+        ranking = scoring.Ranking("likelihood", scoring.Places(tiny_base, tmp_path), "float32", 512, first)
+        found[first] = [row["scores"] for shard in scoring.score(rows, ranking, 2, tmp_path) for row in shard]
+    assert found[True][0].index(max(found[True][0])) == 1
+    assert found[True][1] == found[False][1]
+    assert sorted([0, 2], key=found[True][0].__getitem__) == sorted([0, 2], key=found[False][0].__getitem__)
+
+
+def test_the_verifiable_ranker_scores_by_constraints_alone(tiny_base: Path, tmp_path: Path) -> None:
+    two = json.dumps([{"kind": "words", "max": 1}, {"kind": "includes", "text": "tea"}])
+    rows = [{"prompt": "a", "responses": ["tea", "black tea", "some coffee"], "constraints": two}]
+    ranking = scoring.Ranking("verifiable", scoring.Places(tiny_base, tmp_path), "float32", 512)
+    found = list(scoring.score(rows, ranking, 2, tmp_path))
+    assert found == [[{"scores": [1.0, 0.5, 0.0], "comparisons": None, "judge": None}]]

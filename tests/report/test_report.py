@@ -1,0 +1,331 @@
+"""The report, opened in a real browser."""
+
+import dataclasses
+import itertools
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import report_data
+from report_data import HOSTILE
+
+from pairloop.report import formats
+from pairloop.report.data import ReportData
+from pairloop.report.page import render
+
+RUNS = {
+    "better": report_data.demo,
+    "one_iteration": report_data.one_iteration,
+    "unclear": report_data.unclear,
+    "worse": report_data.worse,
+    "bare": report_data.bare,
+    "hostile": report_data.hostile,
+}
+
+HEADLINES = {
+    "better": "Iteration 3 beats the base model on 63 % of 120 held-out prompts (95 % interval 55 to 71 %), judged by "
+    "likelihood, which did not rank the training data.",
+    "one_iteration": "No improvement was shown: iteration 1 wins against the base model on 57 % of 120 held-out "
+    "prompts (95 % interval 49 to 65 %, which includes 50 %), judged by likelihood, which did not rank the training "
+    "data.",
+    "unclear": "No improvement was shown: iteration 3 wins against the base model on 52 % of 120 held-out prompts "
+    "(95 % interval 44 to 60 %, which includes 50 %), judged by likelihood, which did not rank the training data.",
+    "worse": "Iteration 3 got worse than the base model: it wins on only 38 % of 120 held-out prompts (95 % interval "
+    "30 to 46 %, all below 50 %), judged by likelihood, which did not rank the training data.",
+    "bare": "Iteration 3 beats the base model on 70 % of 120 held-out prompts (95 % interval 62 to 78 %), judged by "
+    "likelihood, which also ranked the training data: no independent judge was asked.",
+}
+
+CONSTRAINTS = {
+    "better": "The constraint pass rate rose from 48 % to 62 % on 40 prompts: a gain of 14 points (95 % interval 5 to "
+    "23), which excludes zero.",
+    "unclear": "The constraint pass rate went from 48 % to 52 % on 40 prompts: a gain of 4 points (95 % interval −5 to "
+    "13), which includes zero, so no change was shown.",
+    "worse": "The constraint pass rate fell from 48 % to 36 % on 40 prompts: a loss of 12 points (95 % interval −21 to "
+    "−3), which excludes zero.",
+}
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Each run's page, as a file."""
+    folder = tmp_path_factory.mktemp("report")
+    for name, run in RUNS.items():
+        (folder / f"{name}.html").write_text(render(run()), encoding="utf-8")
+    return {name: folder / f"{name}.html" for name in RUNS}
+
+
+def browser_programs() -> tuple[str, str]:
+    """Chromium and its driver. Without them nothing is known about the page, so their absence is a failure."""
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    browser = next((found for name in names if (found := shutil.which(name))), None)
+    driver = shutil.which("chromedriver")
+    if browser is None or driver is None:
+        missing = "Chromium" if browser is None else "chromedriver"
+        pytest.fail(f"{missing} is not installed, so the report cannot be tested: apt-get install chromium-driver")
+    return browser, driver
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A headless Chromium that logs what it requests."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    program, driver = browser_programs()
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    switches = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking"
+    for switch in f"{switches} disable-component-update disable-sync disable-dev-shm-usage hide-scrollbars".split():
+        options.add_argument(f"--{switch}")
+    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    chromium = webdriver.Chrome(options=options, service=Service(driver))
+    yield chromium
+    chromium.quit()
+
+
+def show(browser: Any, page: Path, width: int = 1280, scheme: str = "light", media: str = "screen") -> None:
+    """Open a page in a window of this width, and forget what was logged before."""
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
+    for kind in ("browser", "performance"):
+        browser.get_log(kind)
+    browser.get(page.as_uri())
+
+
+def texts(browser: Any, selector: str) -> list[str]:
+    """Text of every element, hidden ones too, with plain spaces."""
+    found = browser.execute_script(
+        "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent)", selector
+    )
+    return [text.replace("\N{NO-BREAK SPACE}", " ").strip() for text in found]
+
+
+def rows(browser: Any, table: str) -> list[str]:
+    """Every row of the tables in a section, its cells with a bar between."""
+    found = browser.execute_script(
+        "return [...document.querySelectorAll(arguments[0] + ' tr')].map(r => [...r.cells].map(c => c.innerText))",
+        table,
+    )
+    cells = [[re.sub(r"\s+", " ", cell).strip() for cell in row] for row in found]
+    return [" | ".join(row) for row in cells]
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance (WCAG 2) of `rgb(1, 2, 3)` or `#010203`."""
+    parts = [int(colour[i : i + 2], 16) for i in (1, 3, 5)] if colour[0] == "#" else re.findall(r"\d+", colour)[:3]
+    linear = [s / 12.92 if (s := int(part) / 255) <= 0.03928 else ((s + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("run", HEADLINES)
+def test_the_headline_claims_what_the_interval_allows(browser: Any, pages: dict[str, Path], run: str) -> None:
+    show(browser, pages[run])
+    assert texts(browser, "h1") == [HEADLINES[run]]
+    assert browser.title.replace("\N{NO-BREAK SPACE}", " ") == f"Pairloop report: {HEADLINES[run].split(' (')[0]}"
+
+
+@pytest.mark.parametrize("run", CONSTRAINTS)
+def test_the_constraint_sentence_says_whether_the_gain_excludes_zero(
+    browser: Any, pages: dict[str, Path], run: str
+) -> None:
+    show(browser, pages[run])
+    assert CONSTRAINTS[run] in texts(browser, ".findings li")
+
+
+def test_a_better_earlier_iteration_and_the_other_judges_are_not_hidden(browser: Any, pages: dict[str, Path]) -> None:
+    show(browser, pages["unclear"])
+    said = texts(browser, ".findings li")
+    assert "By specialist, which also ranked the training data, the win rate is 59 % (51 to 67 %)." in said
+    assert "By likelihood, iteration 2 has the highest win rate: 55 % (47 to 63 %)." in said
+    assert "also the teacher" in " ".join(texts(browser, "#wins .key, #wins table"))
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_the_page_asks_for_nothing_and_reports_no_error(browser: Any, pages: dict[str, Path], run: str) -> None:
+    show(browser, pages[run])
+    assert browser.get_log("browser") == []
+    assert browser.execute_script("return performance.getEntriesByType('resource').map(e => e.name)") == []
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = {e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"}
+    assert {url for url in asked if not url.startswith("data:,")} == {pages[run].as_uri()}
+    policy = browser.execute_script("return document.querySelector('meta[http-equiv]').content")
+    assert policy.startswith("default-src 'none'; ") and "unsafe" not in policy and "http" not in policy
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("width", [360, 1280])
+def test_nothing_sticks_out_sideways(browser: Any, pages: dict[str, Path], run: str, width: int) -> None:
+    show(browser, pages[run], width)
+    browser.execute_script("document.querySelectorAll('details').forEach(d => { d.open = true })")
+    widest, window = browser.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]")
+    assert widest <= window == width
+
+
+def test_dark_is_dark_light_is_light_and_paper_is_always_light(browser: Any, pages: dict[str, Path]) -> None:
+    seen = {}
+    for scheme, media in (("dark", "screen"), ("light", "screen"), ("dark", "print")):
+        show(browser, pages["better"], scheme=scheme, media=media)
+        script = "const s = getComputedStyle(document.body); return [s.backgroundColor, s.color]"
+        seen[scheme, media] = [luminance(colour) for colour in browser.execute_script(script)]
+    assert seen["dark", "screen"][0] < 0.02 and seen["dark", "screen"][1] > 0.7
+    assert seen["light", "screen"][0] > 0.9 and seen["light", "screen"][1] < 0.03
+    assert seen["dark", "print"] == seen["light", "screen"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_and_marks_have_contrast(browser: Any, pages: dict[str, Path], scheme: str) -> None:
+    show(browser, pages["better"], scheme=scheme)
+    read = "return arguments[0].map(n => getComputedStyle(document.body).getPropertyValue(`--${n}`).trim())"
+    names = ["ink", "muted", "link", "good", "bad", *(f"series-{i}" for i in range(5))]
+    colours = dict(zip(names, browser.execute_script(read, names), strict=True))
+    for ground in browser.execute_script(read, ["page", "panel"]):
+        for name, colour in colours.items():
+            light, dark = sorted([luminance(colour), luminance(ground)], reverse=True)
+            assert (light + 0.05) / (dark + 0.05) >= (3 if name.startswith("series") else 4.5), (name, ground)
+
+
+def test_headings_tables_drawings_and_controls_have_names(browser: Any, pages: dict[str, Path]) -> None:
+    show(browser, pages["better"])
+    levels = browser.execute_script("return [...document.querySelectorAll('h1,h2,h3,h4')].map(h => +h.tagName[1])")
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(later - earlier <= 1 for earlier, later in itertools.pairwise(levels))
+    nameless = browser.execute_script(
+        "const bad = (all, named) => [...document.querySelectorAll(all)].filter(e => !named(e)).length;"
+        "return [bad('table', t => t.caption && t.caption.textContent.trim()),"
+        " bad('th', h => h.scope), bad('figure', f => f.querySelector('figcaption')),"
+        " bad('.drawing svg', s => s.getAttribute('role') === 'img' && s.getAttribute('aria-label').length > 20),"
+        " bad('select', s => s.labels.length), bad('[id]', e => document.querySelectorAll('#' + e.id).length === 1),"
+        " bad('nav a', a => document.querySelector(a.getAttribute('href')))]"
+    )
+    assert nameless == [0] * 7
+    drawn = browser.execute_script("return document.querySelector('.drawing svg').getAttribute('aria-label')")
+    assert "likelihood: base 50 %, 1 57 %, 2 61 %, 3 63 %" in drawn.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_the_tables_hold_the_exact_numbers(browser: Any, pages: dict[str, Path]) -> None:
+    show(browser, pages["better"])
+    assert "likelihood | 57 % 49 to 65 | 61 % 53 to 69 | 63 % 55 to 71" in rows(browser, "#wins")
+    assert "Gain in points | – | +6 −3 to 15 | +11 2 to 20 | +14 5 to 23" in rows(browser, "#constraints")
+    assert "Words, chosen | – | 44.1 | 45.1 | 46.1" in rows(browser, "#lengths")
+    assert "Reward margin 0 where policy and reference are the same | 0.43 before 0.00" in next(
+        row for row in rows(browser, "#training") if row.startswith("Reward margin")
+    )
+    assert "prompts to train on | 731 | 702 | duplicate 4, near duplicate 19, in eval set 6" in rows(browser, "#rows")
+    assert "generate | 4 min 16 s |  | – | 1 min 24 s | 1 min 25 s | 1 min 26 s | 179 | 2.2 GiB" in rows(
+        browser, "#times"
+    )
+    assert "first sentence only | 46 % |" in [row.strip() for row in rows(browser, "#teacher")]
+    assert "judges form, not truth" in texts(browser, "#teacher")[0].replace("\n", " ")
+    assert [row.strip() for row in rows(browser, "#teacher")][-2:] == [
+        "200 | 96 % 91 to 100 |",
+        "224 | 96 % 91 to 100 |",
+    ]
+    assert "From 100 to 224 pairs, the teacher gained 2 points of accuracy" in " ".join(texts(browser, "#teacher p"))
+
+
+SHOWN = ".iteration:not([hidden]) .sample:not([hidden])"
+"""The one sample that the page's script leaves visible."""
+
+
+def test_samples_are_walked_with_the_keyboard(browser: Any, pages: dict[str, Path]) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    def shown() -> list[str]:
+        return [prompt.text for prompt in browser.find_elements(By.CSS_SELECTOR, f"{SHOWN} .prompt .text")]
+
+    show(browser, pages["better"])
+    following, previous, iteration = (browser.find_element(By.NAME, name) for name in ("next", "previous", "iteration"))
+    assert shown() == [report_data.PROMPTS[0]] and not browser.find_elements(By.CSS_SELECTOR, ".toolbar[hidden]")
+    following.send_keys(Keys.ENTER)
+    assert shown() == [report_data.PROMPTS[1]] and texts(browser, "output") == ["2 of 6"]
+    previous.send_keys(Keys.SPACE)
+    previous.send_keys(Keys.SPACE)
+    assert iteration.get_attribute("value") == "3" and shown()[0].startswith("Read the passage")
+    assert "No pair: all scores are the same." in browser.find_element(By.CSS_SELECTOR, SHOWN).text
+    following.send_keys(Keys.ENTER)
+    assert iteration.get_attribute("value") == "1" and shown() == [report_data.PROMPTS[0]]
+    iteration.send_keys("2")
+    labels = [label.text.split("\n")[1:] for label in browser.find_elements(By.CSS_SELECTOR, f"{SHOWN} .verdict")]
+    assert labels[0] == ["✓ chosen"] and labels[-1] == ["✗ rejected"] and ["cut off"] in labels
+
+
+def test_without_script_every_sample_can_be_unfolded(browser: Any, pages: dict[str, Path]) -> None:
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        show(browser, pages["better"])
+        assert texts(browser, ".sample .title") == [formats.excerpt(prompt) for prompt in report_data.PROMPTS] * 3
+        assert browser.execute_script(
+            "const seen = selector => [...document.querySelectorAll(selector)].map(e => e.checkVisibility());"
+            "return seen('.sample > summary, .iteration > h3').every(Boolean) && !seen('.toolbar')[0]"
+        )
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+def test_hostile_texts_are_shown_and_do_nothing(browser: Any, pages: dict[str, Path]) -> None:
+    show(browser, pages["hostile"])
+    browser.execute_script(
+        "document.querySelectorAll('*').forEach(e => e.dispatchEvent(new MouseEvent('mouseover', {bubbles: false})))"
+    )
+    assert browser.execute_script("return typeof window.hacked") == "undefined"
+    assert browser.execute_script("return document.querySelectorAll('script, style, link').length") == 3
+    assert browser.execute_script("return document.querySelectorAll('img, iframe, object, [style], base').length") == 0
+    assert not browser.execute_script(
+        "return [...document.querySelectorAll('*')].flatMap(e => e.getAttributeNames()).filter(n => n.startsWith('on'))"
+    )
+    written = browser.execute_script("return [...document.querySelectorAll('#answers .text')].map(e => e.textContent)")
+    for text in HOSTILE:
+        assert formats.visible(formats.clipped(text)[0]) in written
+    assert "92,000 more characters are not shown." in texts(browser, "#answers .left-out")
+    assert "(empty)" in texts(browser, "#answers .left-out") and "(empty)" in texts(browser, "#answers .title")
+
+
+def test_no_text_is_taller_than_its_box_or_spills_over_its_neighbour(browser: Any, pages: dict[str, Path]) -> None:
+    show(browser, pages["hostile"], 360)
+    tallest, spilling = browser.execute_script(
+        "document.querySelectorAll('details').forEach(d => { d.open = true });"
+        "const boxes = [...document.querySelectorAll('#answers .text, #answers .title')];"
+        "return [Math.max(...boxes.map(b => b.offsetHeight)),"
+        " boxes.filter(b => getComputedStyle(b).overflowY === 'visible').length]"
+    )
+    assert tallest <= 24 * 16 and spilling == 0
+    assert browser.execute_script("return document.querySelectorAll('.text.long[tabindex=\"0\"]').length") > 0
+
+
+def test_the_page_stays_small(pages: dict[str, Path]) -> None:
+    sizes = {name: page.stat().st_size for name, page in pages.items()}
+    assert sizes["better"] < 200_000 and sizes["hostile"] < 2_000_000
+
+
+def test_equal_runs_give_equal_bytes(pages: dict[str, Path]) -> None:
+    assert render(report_data.demo()) == pages["better"].read_text(encoding="utf-8")
+
+
+def test_numbers_that_do_not_exist_are_dashes(tmp_path: Path, browser: Any) -> None:
+    data: ReportData = report_data.demo()
+    unknown: dict[str, Any] = {"length_correlation": None}
+    first = data.iterations[0]
+    first = dataclasses.replace(first, rank=dict(first.rank) | unknown, pair=dict(first.pair) | unknown, curve=[])
+    teacher = dict(data.teacher or {}) | {"length_correlation": float("nan"), "hacks": {}, "by_kind": {}}
+    page = tmp_path / "page.html"
+    changed = dataclasses.replace(data, iterations=[first, *data.iterations[1:]], teacher=teacher)
+    page.write_text(render(changed), encoding="utf-8")
+    show(browser, page)
+    assert "Score with length rank correlation, −1 to 1 | – | – | −0.02 | 0.01" in rows(browser, "#lengths")
+    assert texts(browser, "#teacher dd")[-1] == "–"
+    assert browser.get_log("browser") == []
+
+
+def test_a_missing_chromium_is_a_failure_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(pytest.fail.Exception, match="Chromium is not installed"):
+        browser_programs()

