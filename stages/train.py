@@ -7,6 +7,7 @@ import click
 
 from pairloop.files import records
 from pairloop.models import references
+from pairloop.params import Params
 from pairloop.report import reproducible
 from pairloop.training import dpo
 from stages import common
@@ -34,20 +35,8 @@ def main(
     """Train PARENT on TRAIN_SPLIT and write MODEL; metrics and curves go into RESULTS."""
     from dvclive import Live
 
-    params = common.load(iteration)
-    job = dpo.Job(
-        pairs=records.read(train_split, records.PAIR),
-        test_pairs=records.read(test_split, records.PAIR),
-        parent=parent,
-        base=base,
-        params=params.train,
-        dtype=params.base.dtype,
-        seed=params.seed,
-        iteration=iteration,
-        splits={path.stem: references.file_sha256(path) for path in (train_split, test_split)},
-        truncated=_truncated(responses),
-        sampled=reproducible.promise(params.sampler, params.generate.batch_invariant),
-    )
+    splits = train_split, test_split
+    job = _job(common.load(iteration), iteration, base, parent, splits, _truncated(responses))
     with (
         common.clock(results / "time" / "train.json") as measured,
         Live(str(results / "training"), dvcyaml=None, report=None, save_dvc_exp=False, monitor_system=False) as live,
@@ -61,6 +50,30 @@ def main(
         metrics = dpo.train(job, model, common.scratch() / "training", log)
         measured["tokens"] = metrics["tokens"]
     records.write_json(results / "train.json", records.rounded(metrics))
+
+
+def _job(
+    params: Params,
+    iteration: int,
+    base: Path,
+    parent: Path,
+    splits: tuple[Path, Path],
+    truncated: frozenset[tuple[str, str]],
+) -> dpo.Job:
+    pairs, test_pairs = (records.read(path, records.PAIR) for path in splits)
+    return dpo.Job(
+        pairs=pairs,
+        test_pairs=test_pairs,
+        parent=parent,
+        base=base,
+        params=params.train,
+        dtype=params.base.dtype,
+        seed=params.seed,
+        iteration=iteration,
+        splits={path.stem: references.file_sha256(path) for path in splits},
+        truncated=truncated,
+        sampled=reproducible.promise(params.sampler, params.generate.batch_invariant),
+    )
 
 
 def _truncated(responses: Path) -> frozenset[tuple[str, str]]:

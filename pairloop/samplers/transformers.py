@@ -217,7 +217,7 @@ def choose(logits: Any, uniforms: Any, sampling: Sampling) -> Any:
         ModelError: a logit is not a number.
     """
     greedy = sampling.temperature == 0
-    best = logits.max(dim=-1, keepdim=True) if greedy else _likeliest(logits, min(sampling.top_k, logits.shape[-1]))
+    best = logits.max(dim=-1, keepdim=True) if greedy else logits.topk(min(sampling.top_k, logits.shape[-1]), dim=-1)
     values, ids = best[0].double().cpu().numpy(), best[1].cpu().numpy()
     if not np.isfinite(values[:, 0]).all():
         raise ModelError("the model's logits are not finite numbers: its weights are damaged, or training diverged")
@@ -231,27 +231,6 @@ def choose(logits: Any, uniforms: Any, sampling: Sampling) -> Any:
     index = (cumulative <= uniforms[:, None] * cumulative[:, -1:]).sum(axis=1)
     index = np.minimum(index, (nucleus > 0).sum(axis=1) - 1)  # rounding can carry a number just below 1 past the end
     return np.take_along_axis(ids, index[:, None], axis=1)[:, 0]
-
-
-_BLOCK = 16
-"""Tokens of which `_likeliest` looks at the best first."""
-
-
-def _likeliest(logits: Any, count: int) -> tuple[Any, Any]:
-    """Values and ids [rows, count] of the largest logits, as `logits.topk` finds them but for the order of equal ones.
-
-    A CPU walks through all of a row for that. The `count` largest stand in at most so many blocks, those with the
-    largest maxima, so that it is enough to look there.
-    """
-    vocabulary = logits.shape[-1]
-    if vocabulary % _BLOCK or count * _BLOCK >= vocabulary or logits.device.type != "cpu":
-        values, ids = logits.topk(count, dim=-1)
-        return values, ids
-    blocks = logits.unflatten(-1, (-1, _BLOCK))
-    chosen = blocks.amax(dim=-1).topk(count, dim=-1, sorted=False).indices
-    within = blocks.gather(1, chosen[..., None].expand(-1, -1, _BLOCK)).flatten(1)
-    values, places = within.topk(count, dim=-1)
-    return values, chosen.gather(1, places // _BLOCK) * _BLOCK + places % _BLOCK
 
 
 def _groups(lengths: list[int]) -> Iterator[slice]:

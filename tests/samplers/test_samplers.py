@@ -19,7 +19,7 @@ from pairloop.errors import ModelError, ParameterError
 from pairloop.models import chat, fetch, references
 from pairloop.models.packed import packed_linears
 from pairloop.samplers import Request, Response, Sampling, cache, prompt_tokens, shared
-from pairloop.samplers.transformers import TransformersSampler, _likeliest, choose
+from pairloop.samplers.transformers import TransformersSampler, choose
 
 ROOT = Path(__file__).parents[2]
 PROMPTS = ["Hi", "Why is the sky blue?", "a\n\nb " * 9, "Tell me about <|im_end|> please.", "x" * 150, "Name a fruit."]
@@ -256,16 +256,6 @@ def test_a_number_just_below_one_takes_the_last_token_of_the_nucleus() -> None:
     last = choose(logits, torch.tensor([1 - 2**-53], dtype=torch.float64).numpy(), Sampling(1.0, 0.9, 5, 1))
     assert last.tolist() == [2]
     assert choose(logits, torch.zeros(1).double().numpy(), Sampling(1.0, 0.9, 5, 1)).tolist() == [0]
-
-
-@pytest.mark.parametrize(("vocabulary", "count"), [(4096, 40), (4096, 300), (4099, 40), (64, 64)])
-def test_the_likeliest_tokens_are_those_of_topk(vocabulary: int, count: int) -> None:
-    torch.manual_seed(0)
-    logits = torch.randn(9, vocabulary)
-    logits[3, :50] += 100  # all of them in neighbouring blocks
-    expected = logits.topk(count, dim=-1)
-    values, ids = _likeliest(logits, count)
-    assert torch.equal(values, expected.values) and torch.equal(ids, expected.indices)
 
 
 def test_logits_that_are_not_numbers_are_an_error() -> None:

@@ -36,6 +36,9 @@ from pairloop.rankers.specialist.spoilers import HACKS
 from pairloop.samplers import Request, Sampler
 from pairloop.work.shards import seed_of
 
+Texts = list[tuple[str, list[str]]]
+"""Prompts, each with answers to it."""
+
 
 def teach(
     prompts: Sequence[Row],
@@ -67,23 +70,35 @@ def teach(
     """
     comparisons, texts, unusable = prepare(prompts, sampler_at, params, seed, preferences)
     features = read(layers, comparisons, texts)
+    head, choice = _chosen(comparisons, features, layers.depth_of, base, params, seed)
+    own = features[head.layer]
+    counts = {"prompts": len(prompts), "unusable": unusable}
+    curved = curve.learning_curve(comparisons, own, choice["regularisation"], seed)
+    return head, counts | _tested(head, comparisons, texts, own) | choice | curved
+
+
+def _chosen(
+    comparisons: Sequence[Comparison],
+    features: Mapping[int, Mapping[Key, Any]],
+    depths: Mapping[int, float],
+    base: Mapping[str, str],
+    params: Teach,
+    seed: int,
+) -> tuple[Head, Row]:
+    """The head at the layer and penalty that cross-validation prefers, and what it chose from."""
     fitted = [c for c in comparisons if c.fitted]
     best, tried = fitting.choose(fitted, features, params.regularisation, seed)
-    own, depths = features[best.layer], layers.depth_of
-    head = Head(*fitting.fit(fitted, own, best.regularisation), best.layer, depths[best.layer], base)
-    scores = {key: float(head.scores(feature)) for key, feature in own.items()}
-    return head, {
-        **{"prompts": len(prompts), "unusable": unusable},
-        **measure(comparisons, scores),
-        "length_correlation": _length_correlation(texts, scores),
-        **{"layer": best.layer, "depth": head.depth, "regularisation": best.regularisation},
-        "candidates": [dataclasses.asdict(c) | {"depth": depths[c.layer]} for c in tried],
-        **curve.learning_curve(comparisons, own, best.regularisation, seed),
-    }
+    fit = fitting.fit(fitted, features[best.layer], best.regularisation)
+    head = Head(*fit, best.layer, depths[best.layer], base)
+    candidates = [dataclasses.asdict(c) | {"depth": depths[c.layer]} for c in tried]
+    chosen = {"layer": best.layer, "depth": head.depth, "regularisation": best.regularisation}
+    return head, chosen | {"candidates": candidates}
 
 
-Texts = list[tuple[str, list[str]]]
-"""Prompts, each with answers to it."""
+def _tested(head: Head, comparisons: Sequence[Comparison], texts: Texts, features: Mapping[Key, Any]) -> Row:
+    """How often the head is right, and how its scores go with length."""
+    scores = {key: float(head.scores(feature)) for key, feature in features.items()}
+    return measure(comparisons, scores) | {"length_correlation": _length_correlation(texts, scores)}
 
 
 def prepare(
