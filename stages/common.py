@@ -16,8 +16,10 @@ import click
 from pairloop import params as parameters
 from pairloop.errors import DataError, PairloopError
 from pairloop.files import records
+from pairloop.work import threads
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+threads.wait_briefly()
 # Libraries warn each other of their next versions; requirements.lock says which ones are used.
 warnings.filterwarnings("ignore", category=FutureWarning)
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

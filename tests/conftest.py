@@ -13,6 +13,9 @@ from pathlib import Path
 import pytest
 
 from pairloop.models import references
+from pairloop.work import threads
+
+threads.wait_briefly()  # before any test imports torch
 
 ROOT = Path(__file__).parents[1]
 KEPT = [

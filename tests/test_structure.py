@@ -20,6 +20,7 @@ PLUMBING = {
     "pairloop/files/records.py",  # formats are a contract that a golden test holds
     "pairloop/models/fetch.py",  # what it brings is checked by checksum: models/iteration_0, fingerprints of shards
     "pairloop/models/random_model.py",  # likewise
+    "pairloop/work/threads.py",  # how threads wait, never what they compute
     "stages/common.py",  # paths, clock and progress bar
 }
 """Modules that a stage may reach without declaring them: their code cannot change a result."""

@@ -15,6 +15,7 @@ from uuid import uuid4
 from pairloop.errors import EngineError
 from pairloop.models import references
 from pairloop.params import Ray
+from pairloop.work import threads
 from pairloop.work.shards import Function, Item, Keyed
 
 
@@ -71,19 +72,19 @@ class Actors:
         context.max_errored_blocks = -1  # a lost shard is not in the result, and is computed in the next attempt
         # Without retries: a shard that waited for its own actor would wait for ever if the node stays away.
         own = {"max_restarts": -1, "max_task_retries": 0}
-        threads, gpus = _threads(), self._gpus()
+        own_threads, gpus = _threads(), self._gpus()
         warnings.filterwarnings("ignore", category=DeprecationWarning, module="pairloop.work.ray")
         rows = ray.data.from_items([{"key": key} for key in shards], override_num_blocks=len(shards))
         return rows.map_batches(
             _Actor,
-            fn_constructor_args=(function, shards, [Path.cwd(), *(path.resolve() for path in self.needs)], threads),
+            fn_constructor_args=(function, shards, [Path.cwd(), *(path.resolve() for path in self.needs)], own_threads),
             batch_size=1,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(size=self._count(ray, gpus)),
             num_cpus=self.params.cpus,
             num_gpus=gpus,
             ray_remote_args_fn=lambda: own | {"name": next(names)},
-            runtime_env={"env_vars": {"OMP_NUM_THREADS": str(threads)}},
+            runtime_env={"env_vars": {"OMP_NUM_THREADS": str(own_threads)} | threads.environment()},
         )
 
     def _gpus(self) -> float:

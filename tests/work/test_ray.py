@@ -18,7 +18,7 @@ from pairloop.params import Ray
 from pairloop.rankers import scoring
 from pairloop.samplers import Sampling, answers
 from pairloop.samplers.answers import Policy, Speaker
-from pairloop.work import ray, shards
+from pairloop.work import ray, shards, threads
 
 ROWS = [{"prompt_id": str(n), "prompt": f"Say {n}.", "constraints": None} for n in range(10)]
 ITEMS = [{"n": n} for n in range(20)]
@@ -103,6 +103,13 @@ def in_the_background(action: Callable[[], None]) -> None:
     import threading
 
     threading.Thread(target=action, daemon=True).start()
+
+
+def test_the_threads_of_an_actor_wait_as_those_here(actors: ray.Actors, tmp_path: Path) -> None:
+    def seen(shard: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [{name: os.environ.get(name) for name in threads.environment()} for _ in shard]
+
+    assert run(seen, tmp_path, actors, ITEMS[:1]) == [threads.environment()]
 
 
 def test_both_nodes_compute_and_the_order_is_kept(actors: ray.Actors, tmp_path: Path) -> None:
