@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from math import log
 
-from pairloop.evaluation import winrate
-from pairloop.evaluation.refusals import refuses
 from pairloop.files.records import Row
+from pairloop.measures.statistics import length_correlation, mean_of_defined
+from pairloop.measures.texts import refuses
 from pairloop.params import Pair
 from pairloop.work.shards import seed_of
 
@@ -158,8 +158,8 @@ class Summary:
         """
         free = _means(self._uncontrolled)
         return _means(self._figures) | {
-            "length_correlation": winrate.mean_of_defined(self._correlations),
-            "uncontrolled_length_correlation": winrate.mean_of_defined(self._uncontrolled_correlations),
+            "length_correlation": mean_of_defined(self._correlations),
+            "uncontrolled_length_correlation": mean_of_defined(self._uncontrolled_correlations),
             "uncontrolled_pairs": len(self._uncontrolled),
             "uncontrolled_chosen_words": free["chosen_words"],
             "uncontrolled_rejected_words": free["rejected_words"],
@@ -182,7 +182,7 @@ def _length_correlations(ranked: Sequence[Row], penalty: float) -> Iterator[floa
         usable = [i for i, text in enumerate(row["responses"]) if text.strip()]
         if usable:
             scores = [score for score, _ in _penalised(row, usable, penalty)]
-            yield winrate.length_correlation(scores, [row["responses"][i] for i in usable])
+            yield length_correlation(scores, [row["responses"][i] for i in usable])
 
 
 def margin(row: Row) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from pairloop.errors import DataError
-from pairloop.evaluation import measures
+from pairloop.evaluation import comparison
 from pairloop.files import records
 from pairloop.files.records import Row
 from pairloop.params import Params
@@ -38,18 +38,18 @@ def main(iteration: int, base: Path, teacher: Path, policy: Path, held_out: Path
             for kind in params.eval.judges
         }
         measured["tokens"] = sum(row["token_counts"][0] for row in own)
-    held = [measures.passes(prompts, _texts(rows)) for rows in (own, reference)]
+    held = [comparison.passes(prompts, _texts(rows)) for rows in (own, reference)]
     resamples, seed = params.eval.bootstrap, params.seed
     metrics = {
         "prompts": len(prompts),
         "win_rate": {
-            name: measures.judge(found, _texts(own), _texts(reference), resamples, seed)
+            name: comparison.judge(found, _texts(own), _texts(reference), resamples, seed)
             | {"teacher": name in params.teachers}
             | ({"asked": asked} if asked else {})
             for name, (found, asked) in judged.items()
         },
-        "constraints": measures.constraint_rate(held[0], held[1], resamples, seed),
-    } | measures.form(own)
+        "constraints": comparison.constraint_rate(held[0], held[1], resamples, seed),
+    } | comparison.form(own)
     records.write_json(results / "metrics.json", records.rounded(metrics))
     records.write_json(results / "model_outputs.json", _outputs(prompts, own, f"iteration_{iteration}"))
     records.write_json(

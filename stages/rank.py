@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from pairloop.evaluation import winrate
 from pairloop.files import records
 from pairloop.files.records import Row
+from pairloop.measures.statistics import length_correlation, mean_of_defined
 from pairloop.params import Params
 from pairloop.prompts import constraints
 from pairloop.rankers import quality, scoring
@@ -105,7 +105,7 @@ class _Seen:
         self.scores.append(own["scores"])
         self.judged.append({"judge": own["judge"]})
         self.comparisons += [own["comparisons"]] if own["comparisons"] else []
-        self.lengths.append(winrate.length_correlation(own["scores"], row["responses"]))
+        self.lengths.append(length_correlation(own["scores"], row["responses"]))
         if row["constraints"]:
             asked = constraints.parse(row["constraints"])
             self.shares += [constraints.share(asked, text) for text in row["responses"]]
@@ -114,7 +114,7 @@ class _Seen:
         return {
             "responses": sum(len(found) for found in self.scores),
             "ties": sum(len(found) - len(set(found)) for found in self.scores),
-            "length_correlation": winrate.mean_of_defined(self.lengths),
+            "length_correlation": mean_of_defined(self.lengths),
             "constraint_share": statistics.fmean(self.shares) if self.shares else None,
             "position_bias": quality.position_bias(self.comparisons),
             "margins": quality.margins(self.scores),

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from pairloop.evaluation import winrate
 from pairloop.files import records
 from pairloop.files.records import Row
+from pairloop.measures.statistics import mean_length_correlation
 from pairloop.models import references
 from pairloop.params import Params
 from pairloop.prompts import slices
@@ -116,7 +116,7 @@ def _encoder(lesson: Lesson, teacher: Path, params: Params) -> Row:
     scores = encoder.score_comparisons(trained, comparisons)
     found = _measured(teach.measure(comparisons, scores))
     sampled = trained.score([prompt for prompt, _ in texts], [own for _, own in texts])
-    correlation = winrate.mean_length_correlation(sampled, [own for _, own in texts])
+    correlation = mean_length_correlation(sampled, [own for _, own in texts])
     click.echo(f"Encoder: held-out accuracy {found['held_out_accuracy'] or 0:.0%} of {found['held_out_pairs']} pairs")
     return dict(records.rounded(found | {"length_correlation": correlation}))
 

@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 import time
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,12 @@ PLUMBING = {
 }
 """Modules that a stage may reach without declaring them: their code cannot change a result."""
 
+PLACES = (
+    *("errors", "params", "files", "models", "work", "measures", "prompts", "samplers", "rankers", "pairing"),
+    *("training", "evaluation", "report"),
+)
+"""The places of pairloop in order: each may import itself and those before it."""
+
 
 def module_file(name: str) -> Path | None:
     path = ROOT / Path(*name.split("."))
@@ -40,11 +47,23 @@ def imported(path: Path) -> set[Path]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    # Importing a.b.c runs a and a.b too.
-    names |= {name.rsplit(".", count)[0] for name in names for count in range(1, name.count(".") + 1)}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: a relative import"
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {name if module_file(name) else str(node.module) for name in whole}
     return {file for name in names if name.startswith(("pairloop", "stages")) and (file := module_file(name))}
+
+
+def run_by(path: Path) -> set[Path]:
+    """The same and what their import runs: importing a.b.c runs a and a.b too."""
+    packages = (folder / "__init__.py" for file in imported(path) for folder in file.parents if folder != ROOT)
+    return imported(path) | {file for file in packages if file.is_file()}
+
+
+def place(path: Path) -> int:
+    """Where in PLACES a file of pairloop stands; -1 for pairloop/__init__.py."""
+    name = path.relative_to(ROOT / "pairloop").parts[0].removesuffix(".py")
+    return -1 if name == "__init__" else PLACES.index(name)
 
 
 def says_only_what_it_is(path: Path) -> bool:
@@ -61,7 +80,7 @@ def reached(path: Path) -> set[str]:
         file = todo.pop()
         if file not in seen:
             seen.add(file)
-            todo += imported(file)
+            todo += run_by(file)
     return {str(file.relative_to(ROOT)) for file in seen if not says_only_what_it_is(file)}
 
 
@@ -106,6 +125,33 @@ def test_no_module_is_longer_than_300_lines() -> None:
         for folder in ("pairloop", "stages")
         for path in (ROOT / folder).rglob("*.py")
         if (lines := path.read_text().count("\n")) > 300
+    }
+    assert not long
+
+
+def test_no_place_of_the_library_imports_a_later_one() -> None:
+    upwards = {
+        (str(path.relative_to(ROOT)), str(found.relative_to(ROOT)))
+        for path in (ROOT / "pairloop").rglob("*.py")
+        for found in imported(path)
+        if place(found) > place(path)
+    }
+    assert not upwards
+
+
+def test_no_import_goes_round_in_a_circle() -> None:
+    paths = [path for folder in ("pairloop", "stages") for path in (ROOT / folder).rglob("*.py")]
+    TopologicalSorter({path: imported(path) for path in paths}).prepare()
+
+
+def test_no_function_is_longer_than_40_lines() -> None:
+    long = {
+        (str(path.relative_to(ROOT)), node.name): lines
+        for folder in ("pairloop", "stages")
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (lines := node.end_lineno - node.lineno + 1) > 40
     }
     assert not long
 

@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Sequence
 
-from pairloop.evaluation import winrate
+from pairloop.measures.statistics import mean_of_defined, outcomes, rank_correlation
 
 Matrix = Sequence[Sequence[float]]
 """M[i][j] above 0: response i, shown first, beats response j; below 0: it loses."""
@@ -57,13 +57,12 @@ def agreement(scores: Sequence[Sequence[float]], other: Sequence[Sequence[float]
     """
     picks = [(own.index(max(own)), own.index(min(own)), theirs) for own, theirs in zip(scores, other, strict=True)]
     same = [
-        winrate.preferences([theirs[best]], [theirs[worst]])[0]
+        outcomes([theirs[best]], [theirs[worst]])[0]
         for (best, worst, theirs), own in zip(picks, scores, strict=True)
         if own[best] > own[worst]
     ]
-    found = [winrate.rank_correlation(own, theirs) for own, theirs in zip(scores, other, strict=True)]
-    correlations = [value for value in found if value is not None]
+    correlations = [rank_correlation(own, theirs) for own, theirs in zip(scores, other, strict=True)]
     return {
         "best_over_worst": statistics.fmean(same) if same else None,
-        "rank_correlation": statistics.fmean(correlations) if correlations else None,
+        "rank_correlation": mean_of_defined(correlations),
     }

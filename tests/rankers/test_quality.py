@@ -1,8 +1,7 @@
-"""What is told about a ranker, and about refusals."""
+"""What is told about a ranker."""
 
 import pytest
 
-from pairloop.evaluation.refusals import refuses
 from pairloop.rankers import advantages, quality
 from pairloop.rankers.ensemble import Ensemble, standardised
 
@@ -36,25 +35,6 @@ def test_agreement_is_about_the_pair_that_would_be_trained_on() -> None:
 def test_comparisons_become_scores_that_sum_to_zero() -> None:
     assert advantages([[0.0, 2.0, 1.0], [-1.0, 0.0, 3.0], [0.0, 0.0, 0.0]]) == pytest.approx([4 / 3, 0.0, -4 / 3])
     assert advantages([]) == []
-
-
-@pytest.mark.parametrize(
-    ("text", "refusal"),
-    [
-        ("I'm sorry, but I can't help with that.", True),
-        ("I am sorry, I cannot provide medical advice.", True),
-        ("As an AI language model, I do not have feelings.", True),
-        ("I\u2019m unable to open links.", True),
-        ("I cannot answer that question.", True),
-        ("I'm sorry to hear that you are ill. Rest, and drink a lot of water.", False),
-        ("Dear Ms Lane, I cannot come to the party on Friday.", False),
-        ("Paris is the capital of France.", False),
-        ("", False),
-        ("A long story. " * 40 + "I'm sorry, but I can't help with that.", False),
-    ],
-)
-def test_a_refusal_is_known_by_how_it_begins(text: str, refusal: bool) -> None:
-    assert refuses(text) == refusal
 
 
 class Fixed:

@@ -5,8 +5,8 @@ import statistics
 from collections.abc import Sequence
 from itertools import accumulate, repeat, takewhile
 
-from pairloop.evaluation import winrate
 from pairloop.files.records import Row
+from pairloop.measures.statistics import Estimate, outcomes
 from pairloop.rankers.specialist.comparisons import LEARNT, Comparison
 from pairloop.rankers.specialist.fitting import Features, fit
 from pairloop.rankers.specialist.head import Head
@@ -57,7 +57,7 @@ def sizes(count: int) -> list[int]:
     return [*takewhile(lambda size: size < count, doubled), count]
 
 
-def estimate(comparisons: Sequence[Comparison], values: Sequence[float], seed: int) -> winrate.Estimate:
+def estimate(comparisons: Sequence[Comparison], values: Sequence[float], seed: int) -> Estimate:
     """Mean of one value per comparison, with the 95 % interval of resampling the prompts, whose pairs stay together.
 
     Where every value is 1, or every one 0, resampling would see no doubt at all. The interval then reaches, to either
@@ -69,14 +69,14 @@ def estimate(comparisons: Sequence[Comparison], values: Sequence[float], seed: i
     groups, mean = list(by_prompt.values()), statistics.fmean(values)
     if set(values) in ({0.0}, {1.0}):
         doubt = 1 - 0.025 ** (1 / len(groups))
-        return winrate.Estimate(mean, mean - doubt, mean + doubt)
+        return Estimate(mean, mean - doubt, mean + doubt)
     draw = random.Random(seed_of(seed, "teach", "interval"))
     means = []
     for _ in range(RESAMPLES):
         chosen = draw.choices(groups, k=len(groups))
         means.append(sum(map(sum, chosen)) / sum(map(len, chosen)))
     means.sort()
-    return winrate.Estimate(mean, means[int(0.025 * RESAMPLES)], means[int(0.975 * RESAMPLES)])
+    return Estimate(mean, means[int(0.025 * RESAMPLES)], means[int(0.975 * RESAMPLES)])
 
 
 def _right(
@@ -86,7 +86,7 @@ def _right(
     head = Head(*fit(fitted, features, regularisation), layer=0, depth=0.0, base={})
     better = [float(head.scores(features[c.prompt, c.better])) for c in tested]
     worse = [float(head.scores(features[c.prompt, c.worse])) for c in tested]
-    return winrate.preferences(better, worse)
+    return outcomes(better, worse)
 
 
 def _doubling(right: dict[int, list[float]], tested: Sequence[Comparison], seed: int) -> Row | None:

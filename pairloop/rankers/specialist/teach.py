@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pairloop.errors import TrainingError
-from pairloop.evaluation import winrate
 from pairloop.files.records import Row
+from pairloop.measures.statistics import mean_length_correlation, outcomes
 from pairloop.params import Teach
 from pairloop.rankers.specialist import curve, fitting
 from pairloop.rankers.specialist.comparisons import (
@@ -189,7 +189,7 @@ def measure(comparisons: Sequence[Comparison], scores: Mapping[Key, float]) -> R
         found = [c for c in comparisons if c.fitted == fitted and (c.kind == kind if kind else c.kind in LEARNT)]
         better = [scores[c.prompt, c.better] for c in found]
         worse = [scores[c.prompt, c.worse] for c in found]
-        return statistics.fmean(winrate.preferences(better, worse)) if found else None
+        return statistics.fmean(outcomes(better, worse)) if found else None
 
     def beaten(hack: str) -> float | None:
         share = accuracy(hack, fitted=False)
@@ -209,4 +209,4 @@ def measure(comparisons: Sequence[Comparison], scores: Mapping[Key, float]) -> R
 def _length_correlation(texts: Texts, scores: Mapping[Key, float]) -> float | None:
     """Mean rank correlation, within a prompt, of score and number of words."""
     found = [[scores[prompt, text] for text in answers] for prompt, answers in texts]
-    return winrate.mean_length_correlation(found, [answers for _, answers in texts])
+    return mean_length_correlation(found, [answers for _, answers in texts])

@@ -1,4 +1,4 @@
-"""Refusals, by their usual words: an early sign of a ranker that teaches to refuse, or never to."""
+"""What shows in a text by itself: that it refuses, and that it loops."""
 
 import re
 
@@ -16,5 +16,15 @@ _OPENING = 200
 
 
 def refuses(response: str) -> bool:
-    """Whether a response begins with the usual words of a refusal, in English."""
+    """Whether a response begins with the usual words of a refusal, in English.
+
+    An early sign of a ranker that teaches to refuse, or never to.
+    """
     return bool(_REFUSAL.search(response[:_OPENING]))
+
+
+def repetitive(text: str) -> bool:
+    """Whether a text loops: of its four-word sequences, fewer than three in four are different."""
+    words = text.lower().split()
+    sequences = [tuple(words[i : i + 4]) for i in range(len(words) - 3)]
+    return len(sequences) >= 4 and len(set(sequences)) < 0.75 * len(sequences)

@@ -4,8 +4,10 @@ import json
 import statistics
 from collections.abc import Sequence
 
-from pairloop.evaluation import winrate
+from pairloop.evaluation.winrate import length_controlled
 from pairloop.files.records import Row
+from pairloop.measures.statistics import estimate, outcomes
+from pairloop.measures.texts import repetitive
 from pairloop.prompts import constraints
 
 
@@ -24,9 +26,9 @@ def judge(
     Returns:
         win_rate (ties count half) with the 95 % interval low and high, and length_controlled.
     """
-    wins = winrate.preferences([pair[0] for pair in scores], [pair[1] for pair in scores])
-    rate = winrate.estimate(wins, resamples, seed)
-    controlled = winrate.length_controlled(wins, [len(text) for text in own], [len(text) for text in base])
+    wins = outcomes([pair[0] for pair in scores], [pair[1] for pair in scores])
+    rate = estimate(wins, resamples, seed)
+    controlled = length_controlled(wins, [len(text) for text in own], [len(text) for text in base])
     return {"win_rate": rate.value, "low": rate.low, "high": rate.high, "length_controlled": controlled}
 
 
@@ -53,8 +55,8 @@ def constraint_rate(
     ]
     if not both:
         return None
-    rate = winrate.estimate([mine for mine, _ in both], resamples, seed)
-    gain = winrate.estimate([mine - theirs for mine, theirs in both], resamples, seed)
+    rate = estimate([mine for mine, _ in both], resamples, seed)
+    gain = estimate([mine - theirs for mine, theirs in both], resamples, seed)
     return {
         "prompts": len(both),
         "pass_rate": rate.value,
@@ -77,6 +79,6 @@ def form(answers: Sequence[Row]) -> dict[str, float]:
         "mean_words": statistics.fmean(len(text.split()) for text in texts),
         "mean_tokens": statistics.fmean(row["token_counts"][0] for row in answers),
         "truncated_share": statistics.fmean(row["finish_reasons"][0] == "length" for row in answers),
-        "repetitive_share": statistics.fmean(winrate.repetitive(text) for text in texts),
+        "repetitive_share": statistics.fmean(repetitive(text) for text in texts),
         "empty_share": statistics.fmean(not text.strip() for text in texts),
     }
