@@ -164,7 +164,7 @@ def test_help_is_fast_and_says_something(verb: str) -> None:
     )
     seconds = time.perf_counter() - start
     assert found.returncode == 0 and "Usage" in found.stdout and len(found.stdout) > 80
-    heavy = {"torch", "transformers", "trl", "peft", "datasets", "numpy", "pyarrow", "sklearn", "altair"}
+    heavy = {"torch", "transformers", "trl", "peft", "datasets", "numpy", "pyarrow", "scipy", "sklearn", "altair"}
     loaded = {line.split("|")[-1].strip().split(".")[0] for line in found.stderr.splitlines() if "|" in line}
     assert not heavy & loaded
     assert seconds < 1.5  # half a second on an idle machine: what is imported, above, is the real check

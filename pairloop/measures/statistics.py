@@ -1,11 +1,13 @@
 """Preferences and scores to numbers: means and how sure they are, and rank correlations."""
 
-import random
 import statistics
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from pairloop.work.shards import seed_of
+
+_BATCH = 10_000_000
+"""Values drawn at once: bounds memory, and changes no result."""
 
 
 @dataclass(frozen=True)
@@ -22,23 +24,47 @@ def outcomes(scores: Sequence[float], opponent_scores: Sequence[float]) -> list[
     return [0.5 if a == b else float(a > b) for a, b in zip(scores, opponent_scores, strict=True)]
 
 
-def estimate(values: Sequence[float], resamples: int, seed: int) -> Estimate:
-    """Mean of one value per prompt, with the percentile interval of resampling the prompts.
+def estimate(values: Sequence[float], resamples: int, seed: int, groups: Sequence[Hashable] | None = None) -> Estimate:
+    """Mean of values, with the percentile interval of resampling them.
 
-    Paired comparisons are estimated by passing the differences, prompt by prompt.
+    Paired comparisons are estimated by passing the differences, prompt by prompt. Where all values are equal,
+    resampling sees no doubt: the interval is the mean itself.
+
+    Args:
+        values: at least one.
+        resamples: how often they are drawn again.
+        seed: decides what is drawn.
+        groups: what each value belongs to, as a prompt: its values are drawn together. None: each stands alone.
     """
-    draw = random.Random(seed_of(seed, "bootstrap"))
-    means = sorted(statistics.fmean(draw.choices(values, k=len(values))) for _ in range(resamples))
-    low, high = means[int(0.025 * resamples)], means[min(resamples - 1, int(0.975 * resamples))]
-    return Estimate(statistics.fmean(values), low, high)
+    import numpy as np
+    from scipy.stats import bootstrap
+
+    mean = statistics.fmean(values)
+    names = range(len(values)) if groups is None else groups
+    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    places = [number[name] for name in names]
+    counts = np.bincount(places)
+    if len(set(values)) == 1 or len(counts) == 1:
+        return Estimate(mean, mean, mean)
+    found = bootstrap(
+        (np.bincount(places, values), counts),
+        lambda sums, sizes, axis: sums.sum(axis) / sizes.sum(axis),
+        paired=True,
+        n_resamples=resamples,
+        batch=max(1, _BATCH // len(counts)),
+        method="percentile",
+        rng=np.random.default_rng(seed_of(seed, "bootstrap")),
+    ).confidence_interval
+    return Estimate(mean, float(found.low), float(found.high))
 
 
 def rank_correlation(values: Sequence[float], others: Sequence[float]) -> float | None:
     """Spearman's rank correlation, ties sharing their mean rank; None where one side is constant."""
-    first, second = _ranks(values), _ranks(others)
-    if len(set(first)) < 2 or len(set(second)) < 2:
+    from scipy.stats import spearmanr
+
+    if len(set(values)) < 2 or len(set(others)) < 2:
         return None
-    return statistics.correlation(first, second)
+    return float(spearmanr(values, others).statistic)
 
 
 def mean_length_correlation(scores: Sequence[Sequence[float]], texts: Sequence[Sequence[str]]) -> float | None:
@@ -55,8 +81,3 @@ def mean_of_defined(values: Sequence[float | None]) -> float | None:
     """Mean of those that are not None; None where none is left."""
     defined = [value for value in values if value is not None]
     return statistics.fmean(defined) if defined else None
-
-
-def _ranks(values: Sequence[float]) -> list[float]:
-    ordered = sorted(values)
-    return [ordered.index(v) + (ordered.count(v) - 1) / 2 for v in values]

@@ -1,12 +1,10 @@
 """Would more labels pay? How held-out accuracy grows with the number of comparisons that are fitted."""
 
-import random
-import statistics
 from collections.abc import Sequence
 from itertools import accumulate, repeat, takewhile
 
 from pairloop.files.records import Row
-from pairloop.measures.statistics import Estimate, outcomes
+from pairloop.measures import statistics
 from pairloop.rankers.specialist.comparisons import LEARNT, Comparison
 from pairloop.rankers.specialist.fitting import Features, fit
 from pairloop.rankers.specialist.head import Head
@@ -57,26 +55,17 @@ def sizes(count: int) -> list[int]:
     return [*takewhile(lambda size: size < count, doubled), count]
 
 
-def estimate(comparisons: Sequence[Comparison], values: Sequence[float], seed: int) -> Estimate:
+def estimate(comparisons: Sequence[Comparison], values: Sequence[float], seed: int) -> statistics.Estimate:
     """Mean of one value per comparison, with the 95 % interval of resampling the prompts, whose pairs stay together.
 
     Where every value is 1, or every one 0, resampling would see no doubt at all. The interval then reaches, to either
     side, as far as the exact binomial one: to the rate at which so many prompts come out alike 2.5 % of the time.
     """
-    by_prompt: dict[str, list[float]] = {}
-    for comparison, value in zip(comparisons, values, strict=True):
-        by_prompt.setdefault(comparison.prompt, []).append(value)
-    groups, mean = list(by_prompt.values()), statistics.fmean(values)
+    prompts = [comparison.prompt for comparison in comparisons]
     if set(values) in ({0.0}, {1.0}):
-        doubt = 1 - 0.025 ** (1 / len(groups))
-        return Estimate(mean, mean - doubt, mean + doubt)
-    draw = random.Random(seed_of(seed, "teach", "interval"))
-    means = []
-    for _ in range(RESAMPLES):
-        chosen = draw.choices(groups, k=len(groups))
-        means.append(sum(map(sum, chosen)) / sum(map(len, chosen)))
-    means.sort()
-    return Estimate(mean, means[int(0.025 * RESAMPLES)], means[int(0.975 * RESAMPLES)])
+        mean, doubt = values[0], 1 - 0.025 ** (1 / len(set(prompts)))
+        return statistics.Estimate(mean, mean - doubt, mean + doubt)
+    return statistics.estimate(values, RESAMPLES, seed, groups=prompts)
 
 
 def _right(
@@ -86,7 +75,7 @@ def _right(
     head = Head(*fit(fitted, features, regularisation), layer=0, depth=0.0, base={})
     better = [float(head.scores(features[c.prompt, c.better])) for c in tested]
     worse = [float(head.scores(features[c.prompt, c.worse])) for c in tested]
-    return outcomes(better, worse)
+    return statistics.outcomes(better, worse)
 
 
 def _doubling(right: dict[int, list[float]], tested: Sequence[Comparison], seed: int) -> Row | None:
