@@ -1,61 +1,15 @@
-"""The card of the data set that the splits form together."""
+"""The card of the data set that the splits form together; its words are in card.md.jinja."""
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-_FEATURES = """  features:
-  - name: prompt_id
-    dtype: string
-  - name: prompt
-    dtype: string
-  - name: chosen
-    list:
-    - name: content
-      dtype: string
-    - name: role
-      dtype: string
-  - name: rejected
-    list:
-    - name: content
-      dtype: string
-    - name: role
-      dtype: string
-  - name: all_generated_responses
-    list: string
-  - name: all_rm_scores
-    list: float64"""
+from pairloop.files import records
 
+TEMPLATE = Path(__file__).with_name("card.md.jinja")
 
-_CARD = """---
-language:
-- en
-task_categories:
-- text-generation
-tags:
-- dpo
-- preference
-- pairloop
-configs:
-- config_name: default
-  data_files:
-{files}
-dataset_info:
-{features}
-  splits:
-{splits}
----
-# Preference pairs, iteration by iteration
-
-The prompts are from `{source}`. The responses were sampled from `{base}` and, from iteration 2 on, from what the
-iteration before made of it; `{ranker}` scored them, and the best and the worst became `chosen` and `rejected`. No
-response comes from another model. {sampled} The columns are those of snorkelai/Snorkel-Mistral-PairRM-DPO-Dataset.
-
-| split | pairs |
-|---|---|
-{table}
-
-`load_dataset("data")` gives all splits. For TRL, use the columns `chosen` and `rejected` only: each is a whole
-conversation, and a string `prompt` beside them would be taken for a prompt in another format.
-"""
+_SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "1B<n<10B")
+"""The hub's names for how many rows a data set has, by powers of ten from 10³ on."""
 
 
 def dataset_card(sizes: Mapping[str, int], base: str, ranker: str, source: str, sampled: str) -> str:
@@ -68,8 +22,33 @@ def dataset_card(sizes: Mapping[str, int], base: str, ranker: str, source: str, 
         source: where the prompts come from.
         sampled: a sentence about the engine that sampled the responses.
     """
-    files = "\n".join(f"  - split: {split}\n    path: {split}.parquet" for split in sizes)
-    splits = "\n".join(f"  - name: {split}\n    num_examples: {rows}" for split, rows in sizes.items())
-    table = "\n".join(f"| {split} | {rows} |" for split, rows in sizes.items())
-    names = {"source": source, "base": base, "ranker": ranker, "sampled": sampled}
-    return _CARD.format(files=files, features=_FEATURES, splits=splits, table=table, **names)
+    from datasets import DatasetInfo, Features
+    from datasets.info import DatasetInfosDict
+    from huggingface_hub import DatasetCard, DatasetCardData
+
+    files = [{"split": split, "path": f"{split}.parquet"} for split in sizes]
+    data = DatasetCardData(
+        language="en",
+        task_categories=["text-generation"],
+        size_categories=_SIZES[max(0, len(str(sum(sizes.values()))) - 3)],
+        pretty_name="Preference pairs, iteration by iteration",
+        tags=["dpo", "preference", "pairloop"],
+        configs=[{"config_name": "default", "default": True, "data_files": files}],
+    )
+    features = Features.from_arrow_schema(records.arrow_schema(records.PAIR))
+    DatasetInfosDict(default=DatasetInfo(features=features)).to_dataset_card_data(data)
+    data["dataset_info"]["splits"] = [{"name": split, "num_examples": rows} for split, rows in sizes.items()]
+    words: dict[str, Any] = {
+        "base": _named(base),
+        "source": _named(source),
+        "ranker": ranker,
+        "sampled": sampled,
+        "sizes": sizes,
+    }
+    return str(DatasetCard.from_template(data, str(TEMPLATE), **words)) + "\n"
+
+
+def _named(reference: str) -> str:
+    """A reference as it stands in the parameters; of a path that leads out of the project only the last part."""
+    path = Path(reference)
+    return path.name if path.is_absolute() or path.parts[0] in ("..", "~") else reference
