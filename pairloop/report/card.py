@@ -38,14 +38,8 @@ def dataset_card(sizes: Mapping[str, int], base: str, ranker: str, source: str, 
     features = Features.from_arrow_schema(records.arrow_schema(records.PAIR))
     DatasetInfosDict(default=DatasetInfo(features=features)).to_dataset_card_data(data)
     data["dataset_info"]["splits"] = [{"name": split, "num_examples": rows} for split, rows in sizes.items()]
-    words: dict[str, Any] = {
-        "base": _named(base),
-        "source": _named(source),
-        "ranker": ranker,
-        "sampled": sampled,
-        "sizes": sizes,
-    }
-    return str(DatasetCard.from_template(data, str(TEMPLATE), **words)) + "\n"
+    words: dict[str, Any] = {"base": _named(base), "source": _named(source), "ranker": ranker, "sampled": sampled}
+    return str(DatasetCard.from_template(data, str(TEMPLATE), sizes=sizes, **words)) + "\n"
 
 
 def _named(reference: str) -> str:

