@@ -1,6 +1,5 @@
 """rank: a score for every response."""
 
-import statistics
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -115,7 +114,7 @@ class _Seen:
             "responses": sum(len(found) for found in self.scores),
             "ties": sum(len(found) - len(set(found)) for found in self.scores),
             "length_correlation": mean_of_defined(self.lengths),
-            "constraint_share": statistics.fmean(self.shares) if self.shares else None,
+            "constraint_share": mean_of_defined(self.shares),
             "position_bias": quality.position_bias(self.comparisons),
             "margins": quality.margins(self.scores),
         }

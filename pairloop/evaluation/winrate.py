@@ -24,4 +24,4 @@ def length_controlled(wins: Sequence[float], lengths: Sequence[int], opponent_le
     if min(weight[outcome == 1].sum(), weight[outcome == 0].sum()) == 0:
         return statistics.fmean(wins)
     model = LogisticRegression(C=1e6).fit(np.tile(feature, 2)[:, None], outcome, sample_weight=weight)
-    return float(1 / (1 + np.exp(-model.intercept_[0])))
+    return float(model.predict_proba([[0.0]])[0, 1])

@@ -1,6 +1,5 @@
 """How a ranker behaved on an iteration's responses: figures that need no labels."""
 
-import statistics
 from collections.abc import Sequence
 
 from pairloop.measures.statistics import mean_of_defined, outcomes, rank_correlation
@@ -24,7 +23,7 @@ def position_bias(matrices: Sequence[Matrix]) -> float | None:
         for i in range(j)
         if matrix[i][j] or matrix[j][i]
     ]
-    return statistics.fmean(flips) if flips else None
+    return mean_of_defined(flips)
 
 
 def margins(scores: Sequence[Sequence[float]]) -> dict[str, list[float] | list[int]]:
@@ -34,14 +33,14 @@ def margins(scores: Sequence[Sequence[float]]) -> dict[str, list[float] | list[i
         `edges`, BINS + 1 numbers from 0 to the largest margin, and `counts`, prompts in each of the BINS bars. Both
         empty where every prompt has one score.
     """
+    import numpy as np
+
     found = [max(own) - min(own) for own in scores if own]
     top = max(found, default=0.0)
     if top == 0:
         return {"edges": [], "counts": []}
-    counts = [0] * BINS
-    for margin in found:
-        counts[min(BINS - 1, int(BINS * margin / top))] += 1
-    return {"edges": [top * i / BINS for i in range(BINS + 1)], "counts": counts}
+    counts, edges = np.histogram(found, BINS, (0.0, top))
+    return {"edges": edges.tolist(), "counts": counts.tolist()}
 
 
 def agreement(scores: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> dict[str, float | None]:
@@ -63,6 +62,6 @@ def agreement(scores: Sequence[Sequence[float]], other: Sequence[Sequence[float]
     ]
     correlations = [rank_correlation(own, theirs) for own, theirs in zip(scores, other, strict=True)]
     return {
-        "best_over_worst": statistics.fmean(same) if same else None,
+        "best_over_worst": mean_of_defined(same),
         "rank_correlation": mean_of_defined(correlations),
     }

@@ -92,6 +92,7 @@ def choose(
 def _standardised(comparisons: Sequence[Comparison], features: Features) -> tuple[Any, Any, Any]:
     """Better minus worse in standard deviations [N, H], and the mean and standard deviation of the features [H]."""
     import numpy as np
+    from sklearn.preprocessing import StandardScaler
 
     if not comparisons:
         raise TrainingError(
@@ -100,10 +101,8 @@ def _standardised(comparisons: Sequence[Comparison], features: Features) -> tupl
         )
     better = np.array([features[c.prompt, c.better] for c in comparisons], dtype=np.float64)
     worse = np.array([features[c.prompt, c.worse] for c in comparisons], dtype=np.float64)
-    both = np.concatenate([better, worse])
-    mean, scale = both.mean(0), both.std(0)
-    scale[scale == 0] = 1.0
-    return (better - worse) / scale, mean, scale
+    scaler = StandardScaler().fit(np.concatenate([better, worse]))
+    return (better - worse) / scaler.scale_, scaler.mean_, scaler.scale_
 
 
 def _weight(difference: Any, regularisation: float) -> Any:
