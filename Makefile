@@ -23,10 +23,13 @@ lint: .venv/installed             ## ruff and mypy, as continuous integration do
 format: .venv/installed           ## let ruff put the code in order
 	ruff check --fix . && ruff format .
 
-docs: .venv/installed             ## make docs/parameters.md from the dataclasses
+docs: .venv/installed             ## make docs/parameters.md, and the diagram of docs/architecture.md
 	python -m stages.docs docs/parameters.md
+	python -m stages.diagram dvc.yaml docs/architecture.md
 
+# A page that showed another run's prompts is a change that is not committed: then publish refuses.
 publish: .venv/installed          ## store a clean, committed run in published/
+	python -m stages.followed dvc.yaml data/prompts data/train_iteration_1.parquet data/eval.parquet docs/architecture.md
 	python -m stages.publish
 
 clean:                            ## remove the environment and unfinished work; finished work stays in DVC's cache

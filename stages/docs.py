@@ -19,7 +19,7 @@ Everything that decides a run stands in `params.yaml`. Change a value there and 
 `dvc exp run -S train.beta=0.05`. To change one iteration only: `dvc exp run -S '++overrides.2.train.beta=0.3'`
 (sections generate, rank, pair and train). Unknown keys and values out of range are refused before anything runs.
 
-This page is made by `make docs` from `pairloop/params.py`.
+This page is made by `make docs` from `pairloop/params/`.
 """
 
 

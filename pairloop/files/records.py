@@ -76,6 +76,20 @@ def read(path: Path, schema: Schema) -> list[Row]:
     return [row for batch in stream(path, schema) for row in batch]
 
 
+def read_unchecked(path: Path) -> list[Row]:
+    """All rows of a parquet file of any format, to look at.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    import pyarrow.parquet as pq
+
+    if not path.is_file():
+        raise DataError(f"{path}: no such file. `dvc pull` brings what is committed, `dvc repro` makes it.")
+    rows: list[Row] = pq.read_table(path).to_pylist()
+    return rows
+
+
 def stream(path: Path, schema: Schema, batch_rows: int = ROW_GROUP) -> Iterator[list[Row]]:
     """The rows of a parquet file in batches, so that memory does not grow with the file. Checks as `read` does."""
     import pyarrow as pa
