@@ -77,7 +77,7 @@ def _is_about(row: Row, prompt: Row) -> bool:
 def _shown(row: Row, seen: Row) -> str:
     known = [name for name in row if name in seen and seen[name] == row[name]]
     lines = [line for name in row if name not in known for line in _lines(name, row[name], seen)]
-    again = f" As before: {', '.join(f'`{name}`' for name in known)}." if known else ""
+    again = f"\nAs before: {', '.join(f'`{name}`' for name in known)}." if known else ""
     return again + ("\n\n" + "\n".join(["```text", *lines, "```"]) if lines else "")
 
 

@@ -66,10 +66,14 @@ def follow(project: Project) -> str:
     return (project.folder / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 
-def shape(page: str) -> list[tuple[str, str]]:
-    """The files in which a page follows its prompts, and the columns of each."""
-    files = re.findall(r"^\*\*`(\S+)`\*\*, written by (.*?)(?=\n\*\*|\n<!--)", page, flags=re.M | re.S)
-    return [(name, " ".join(re.findall(r"^([a-z_]{3,25}) +", text, flags=re.M))) for name, text in files]
+def shape(page: str) -> dict[str, set[str]]:
+    """The files of stages in which a page follows its prompts, and the columns of each."""
+    files = re.findall(r"^\*\*`(\S+)`\*\*, written by `(.*?)(?=\n\*\*|\n<!--)", page, flags=re.M | re.S)
+    return {name: {*re.findall(r"^([a-z_]+)  ", text, flags=re.M)} | columns_as_before(text) for name, text in files}
+
+
+def columns_as_before(text: str) -> set[str]:
+    return {*re.findall(r"`(\w+)`", text.partition("\nAs before: ")[2].partition(".\n")[0])}
 
 
 def test_two_prompts_are_followed_through_every_file_that_a_run_makes_of_them(project: Project) -> None:
@@ -79,8 +83,8 @@ def test_two_prompts_are_followed_through_every_file_that_a_run_makes_of_them(pr
     assert page != PAGE and shape(page) == shape(PAGE)
     paths = [path.replace("_n", "_1") for step in diagram.steps(ROOT / "dvc.yaml") for path in step.writes]
     tables = {path for path in paths if path.endswith(".parquet")}
-    assert tables - {name for name, _ in shape(page)} == {"data/test_iteration_1.parquet"}
-    assert "all_rm_scores" in page and "the same as scores" in page
+    assert tables - {*shape(page)} == {"data/test_iteration_1.parquet"}
+    assert {"prompt", "scores", "ranker"} < shape(page)["data/iteration_1/rankings.parquet"]
 
 
 def test_the_page_follows_the_prompts_of_the_published_run(tmp_path: Path) -> None:
