@@ -23,8 +23,8 @@ lint: .venv/installed             ## ruff and mypy, as continuous integration do
 format: .venv/installed           ## let ruff put the code in order
 	ruff check --fix . && ruff format .
 
-docs: .venv/installed             ## make docs/parameters.md, and the diagram of docs/architecture.md
-	python -m stages.docs docs/parameters.md
+docs: .venv/installed             ## make docs/parameters.md and conf/params.schema.json from the parameters' models
+	python -m stages.docs docs/parameters.md conf/params.schema.json
 	python -m stages.diagram dvc.yaml docs/architecture.md
 
 # A page that showed another run's prompts is a change that is not committed: then publish refuses.

@@ -4,7 +4,6 @@ import random
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from math import log
 
 from pairloop.files.records import Row
@@ -140,7 +139,7 @@ class Summary:
 
     def add(self, ranked: Sequence[Row], pairs: Sequence[Row]) -> None:
         """Count ranked rows and the pairs made from them."""
-        free = replace(self._params, length_penalty=0.0, max_length_ratio=0.0)
+        free = self._params.model_copy(update={"length_penalty": 0.0, "max_length_ratio": 0.0})
         self._figures += map(_figures, pairs)
         self._uncontrolled += map(_figures, pair(ranked, free, self._seed, self._iteration)[0])
         self._correlations += _length_correlations(ranked, self._params.length_penalty)

@@ -55,17 +55,15 @@ def load(iteration: int | None = None) -> parameters.Params:
 
 def raw() -> dict[str, Any]:
     """params.yaml as it lies."""
-    import yaml
+    from pairloop.params import reading
 
     try:
-        values = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
+        text = PARAMS.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise DataError(f"{PARAMS}: no such file. Run in the project's root.") from None
-    except yaml.YAMLError as error:
-        raise DataError(f"{PARAMS}: no valid YAML ({error})") from None
-    if not isinstance(values, dict):
-        raise DataError(f"{PARAMS}: must hold a mapping of sections")
-    return values
+    except UnicodeDecodeError as error:
+        raise DataError(f"{PARAMS}: byte {error.start} is no UTF-8. Save the file in that encoding.") from None
+    return reading.mapping(text, str(PARAMS))
 
 
 def scratch() -> Path:

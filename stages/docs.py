@@ -1,16 +1,18 @@
-"""docs: docs/parameters.md, made from the dataclasses that define the parameters."""
+"""docs: docs/parameters.md and conf/params.schema.json, made from the models that define the parameters."""
 
-import ast
-import dataclasses
 import inspect
-import textwrap
+import json
 from pathlib import Path
 from typing import Any
 
 import click
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema
 
 from pairloop import params as parameters
 from pairloop.files import records
+from pairloop.params import checking
+from pairloop.params.settings import Section
 from stages import common
 
 HEAD = """# Parameters
@@ -19,15 +21,18 @@ Everything that decides a run stands in `params.yaml`. Change a value there and 
 `dvc exp run -S train.beta=0.05`. To change one iteration only: `dvc exp run -S '++overrides.2.train.beta=0.3'`
 (sections generate, rank, pair and train). Unknown keys and values out of range are refused before anything runs.
 
-This page is made by `make docs` from `pairloop/params/`.
+This page is made by `make docs` from `pairloop/params/`, and so is `conf/params.schema.json`, by which an editor with a
+YAML language server completes and checks `params.yaml` (VS Code with its YAML extension: `.vscode/settings.json`).
 """
 
 
 @click.command(cls=common.Verb)
 @click.argument("page", type=Path)
-def main(page: Path) -> None:
-    """Write the reference of all parameters to PAGE."""
+@click.argument("json_schema", metavar="SCHEMA", type=Path)
+def main(page: Path, json_schema: Path) -> None:
+    """Write the reference of all parameters to PAGE, and their JSON schema to SCHEMA."""
     records.write_text(page, render())
+    records.write_text(json_schema, schema())
 
 
 def render() -> str:
@@ -37,12 +42,42 @@ def render() -> str:
     return "\n".join(parts)
 
 
-def _section(title: str, section: Any, prefix: str) -> str:
-    meanings = _docstrings(section)
+def schema() -> str:
+    """The JSON schema of params.yaml, which an editor completes and checks by."""
+    found = parameters.Params.model_json_schema(schema_generator=_WithoutTitles)
+    changes = {
+        step: {"$ref": f"#/$defs/{dict(parameters.sections())[step].__name__}"} for step in parameters.OVERRIDABLE
+    }
+    found["properties"]["overrides"] = {
+        "description": "What differs in single iterations: their numbers, in quotes, with sections and values.",
+        "type": "object",
+        "additionalProperties": False,
+        "patternProperties": {
+            "^[1-9][0-9]*$": {"type": "object", "additionalProperties": False, "properties": changes}
+        },
+    }
+    found["properties"]["schedule"] = {
+        "description": "Follows from `iterations` and `overrides`: `dvc exp run` writes it, and nobody else.",
+        "type": "object",
+    }
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return json.dumps(dialect | found, indent=2, ensure_ascii=False) + "\n"
+
+
+class _WithoutTitles(GenerateJsonSchema):
+    """Fields under their own names: a title would only repeat them."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """Never."""
+        return False
+
+
+def _section(title: str, section: type[Section], prefix: str) -> str:
     rows = [
-        f"| `{prefix}{field.name}` | {_shown(_default(field))} | {field.metadata['allowed']} | {meanings[field.name]} |"
-        for field in dataclasses.fields(section)
-        if field.metadata
+        f"| `{prefix}{name}` | {_shown(field.get_default(call_default_factory=True))} | {checking.allowed(field)} | "
+        f"{_meaning(field)} |"
+        for name, field in section.model_fields.items()
+        if checking.subsection(field) is None
     ]
     about = "" if section is parameters.Params else f"{inspect.getdoc(section)}\n\n"
     return (
@@ -52,20 +87,8 @@ def _section(title: str, section: Any, prefix: str) -> str:
     )
 
 
-def _docstrings(section: Any) -> dict[str, str]:
-    """The text under each field, which Python itself does not keep."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(section))).body[0]
-    assert isinstance(body, ast.ClassDef)
-    found = {}
-    for field, text in zip(body.body, body.body[1:], strict=False):
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr):
-            found[field.target.id] = " ".join(str(ast.literal_eval(text.value)).split()).replace("|", "\\|")
-    return found
-
-
-def _default(field: "dataclasses.Field[Any]") -> Any:
-    factory: Any = field.default_factory
-    return field.default if factory is dataclasses.MISSING else factory()
+def _meaning(field: FieldInfo) -> str:
+    return " ".join((field.description or "").split()).replace("|", "\\|")
 
 
 def _shown(default: Any) -> str:

@@ -30,6 +30,7 @@ def composed(changes: tuple[str, ...] = ()) -> Any:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    common.raw()
     sys.path.append("conf")
     Plugins.instance()
     try:
@@ -50,13 +51,9 @@ def check() -> None:
     """
     from omegaconf import OmegaConf
 
-    params = common.load()
-    for number in common.raw().get("overrides") or {}:
-        common.load(int(number))
+    common.load()
     if OmegaConf.to_container(composed()) != common.raw():
         raise ParameterError(REMEDY)
-    if params.generate.n < 2 * params.pair.k and params.pair.strategy == "best_k_worst_k":
-        raise ParameterError(f"pair.k is {params.pair.k}: best and worst overlap, generate.n is {params.generate.n}")
 
 
 @click.command(cls=common.Verb)

@@ -1,6 +1,5 @@
 """teach: train the default ranker from the frozen base model, where anything in params.yaml asks for it."""
 
-import dataclasses
 from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from pairloop.files import records
 from pairloop.files.records import Row
 from pairloop.measures.statistics import mean_length_correlation
 from pairloop.models import references
-from pairloop.params import Params
+from pairloop.params import Params, replaced
 from pairloop.prompts import slices
 from pairloop.samplers import Sampling
 from pairloop.samplers.answers import Policy, Speaker
@@ -60,7 +59,7 @@ def main(
     params = common.load()
     asked: dict[str, Any] = {"preferences": preferences, "constructed": constructed}
     changes = {name: value for name, value in asked.items() if value is not None}
-    params = dataclasses.replace(params, teach=dataclasses.replace(params.teach, **changes))
+    params = replaced(params, "", teach=replaced(params.teach, "teach", **changes))
     wanted = params.kinds | ({"specialist"} if changes else set())
     with common.clock(times):
         found = _teach(base, pool_file, teacher, params, wanted) if wanted & {"specialist", "encoder"} else {}

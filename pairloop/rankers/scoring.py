@@ -1,7 +1,7 @@
 """Scores for responses, in shards that survive a kill; and which ranker gives them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ class Ranking:
             "step": "score",
             "ranker": self.name,
             "files": {str(i): references.fingerprint(folder) for i, folder in enumerate(self._folders())},
-            "judge": asdict(self.judge) if self.kind == "judge" else None,
+            "judge": self.judge.model_dump() if self.kind == "judge" else None,
             "engine": self._engine(),
             "members": [[weight, member.fingerprint] for weight, member in self.members],
             "dtype": self.dtype,
@@ -115,7 +115,8 @@ class Ranking:
     @cached_property
     def weights(self) -> Path:
         """Folder of the weights that the parameter of this kind names, fetched if this machine does not have them."""
-        reference = getattr(self.rankers, self.kind)
+        own = self.rankers
+        reference = {"pairrm": own.pairrm, "llm_blender": own.llm_blender, "reward": own.reward}[self.kind]
         if reference is None:
             raise RankingError(f"rankers.{self.kind} is null: name its weights, such as hf:owner/name, or a folder")
         return fetch.fetch(reference, None, references.cache_root(), f"rankers.{self.kind}").folder

@@ -4,7 +4,6 @@ TRL trains; here stands what it trains on, from what and against what, and what 
 2023, https://arxiv.org/abs/2305.18290.
 """
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -105,7 +104,7 @@ def fingerprint(job: Job) -> str:
 
 
 def _parameters(job: Job) -> dict[str, Any]:
-    return {"iteration": job.iteration, "seed": job.seed, "dtype": job.dtype, **dataclasses.asdict(job.params)}
+    return {"iteration": job.iteration, "seed": job.seed, "dtype": job.dtype, **job.params.model_dump()}
 
 
 def _train(job: Job, out: Path, folder: Path, log: Log) -> dict[str, Any]:
@@ -149,12 +148,6 @@ def _check(job: Job) -> None:
     """Refuse at once what would fail or be ignored later."""
     import torch
 
-    params = job.params
-    if params.label_smoothing and params.loss_type != "robust":
-        raise TrainingError(
-            f"train.label_smoothing is {params.label_smoothing}, but the loss {params.loss_type} does not read it. "
-            "Set it to 0, or train.loss_type to robust."
-        )
     if job.dtype == "float16" and not torch.cuda.is_available():
         raise TrainingError("base.dtype is float16, which trains only on a GPU. Use float32, or bfloat16 with care.")
     if torch.cuda.device_count() > 1:

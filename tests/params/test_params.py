@@ -17,7 +17,7 @@ def test_the_shipped_parameters_are_valid_and_complete() -> None:
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
     params.parse(values)
     for name, section in params.sections():
-        assert set(values[name]) == set(section.__dataclass_fields__), name
+        assert set(values[name]) == set(section.model_fields), name
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_an_override_changes_its_iteration_only() -> None:
     assert params.parse(values, 2).train.lora_r == 4
 
 
-def test_the_reference_page_is_what_the_dataclasses_say() -> None:
+def test_the_reference_page_is_what_the_models_say() -> None:
     assert (ROOT / "docs" / "parameters.md").read_text() == docs.render(), "run `make docs`"
 
 

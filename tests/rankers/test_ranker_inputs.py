@@ -12,7 +12,7 @@ from ranker_data import write_encoder, write_reward_model
 
 from pairloop.errors import RankingError
 from pairloop.models import references
-from pairloop.params import Encoder, Judge, Rankers
+from pairloop.params import Encoder, Judge, Rankers, replaced
 from pairloop.rankers import scoring
 from pairloop.rankers.specialist import encoder, head
 from pairloop.rankers.specialist.comparisons import Comparison
@@ -141,7 +141,7 @@ def broken(kind: str, value: float, ranking: scoring.Ranking, tmp_path: Path) ->
     save_file(tensors | {tensor: tensors[tensor] * 0 + value}, folder / name, {"format": "pt"})
     if kind == "encoder":
         return replace(ranking, places=replace(ranking.places, teacher=folder))
-    return replace(ranking, rankers=replace(ranking.rankers, **{kind: str(folder)}))
+    return replace(ranking, rankers=replaced(ranking.rankers, "rankers", **{kind: str(folder)}))
 
 
 @pytest.mark.parametrize("kind", ["specialist", "encoder", "reward", "ensemble", *COMPARING])

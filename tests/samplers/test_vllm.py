@@ -244,7 +244,7 @@ def test_a_judge_here_can_answer_with_vllm(tiny_base: Path, tmp_path: Path) -> N
     found = next(iter(scoring.score(rows, ranking, 4, tmp_path)))
     counts = scoring.judge_counts(found)
     assert counts is not None and counts["requests"] == 2
-    other = dataclasses.replace(ranking, judge=dataclasses.replace(judge, engine="transformers"))
+    other = dataclasses.replace(ranking, judge=judge.model_copy(update={"engine": "transformers"}))
     assert other.fingerprint != ranking.fingerprint
 
 
@@ -263,7 +263,7 @@ def test_a_judge_here_can_answer_with_vllm(tiny_base: Path, tmp_path: Path) -> N
 def test_what_vllm_refuses_is_one_sentence(settings: dict[str, Any], says: str, tiny_base: Path) -> None:
     engine.release()
     served, tokenizer = references.serve_policy(tiny_base, tiny_base), references.load_tokenizer(tiny_base)
-    sampler = VLLMSampler(served, tokenizer, GREEDY, Engine(dataclasses.replace(CPU, **settings), "float32"))
+    sampler = VLLMSampler(served, tokenizer, GREEDY, Engine(CPU.model_copy(update=settings), "float32"))
     with pytest.raises(ModelError, match=says) as error:
         sampler.sample([Request("Hi", (1,))])
     assert "\n" not in error.value.message

@@ -19,7 +19,7 @@ import pytest
 from pairloop.errors import DataError, TrainingError
 from pairloop.files import records
 from pairloop.models import chat, references
-from pairloop.params import Train
+from pairloop.params import Train, replaced
 from pairloop.report import reproducible
 from pairloop.training import checkpoint, data, dpo
 
@@ -59,7 +59,7 @@ def make_job(base: Path, params: Train = PARAMS, parent: Path | None = None, **c
 
 
 def changed(**values: Any) -> Train:
-    return dataclasses.replace(PARAMS, **values)
+    return replaced(PARAMS, "train", **values)
 
 
 def adapter(out: Path) -> bytes:
@@ -459,7 +459,6 @@ def test_a_killed_full_run_would_restore_every_weight(tiny_base: Path, tmp_path:
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        (changed(label_smoothing=0.1), "train.label_smoothing is 0.1, but the loss sigmoid"),
         (changed(lora_target_modules=("q_proj", "qproj")), "no linear layer qproj"),
         (changed(lora_target_modules=("lm_head",)), "no linear layer lm_head"),
     ],

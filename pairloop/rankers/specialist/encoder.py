@@ -5,7 +5,6 @@ costs a tenth of what the frozen base costs, and is easier to fool.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -144,7 +143,7 @@ def train_encoder(
     partial = folder / f".{_WEIGHTS}.partial"
     partial.write_bytes(save({name: value.detach().cpu().contiguous() for name, value in trained.items()}))
     partial.replace(folder / _WEIGHTS)
-    write_json(folder / _DESCRIPTION, {"parameters": asdict(params), "files": references.fingerprint(source)})
+    write_json(folder / _DESCRIPTION, {"parameters": params.model_dump(), "files": references.fingerprint(source)})
     return encoder
 
 

@@ -122,11 +122,10 @@ def test_damaged_weights_are_named(params: EncoderParams, tmp_path: Path) -> Non
 def test_bad_settings_are_named(
     params: EncoderParams, tmp_path: Path, change: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    import dataclasses
     import re
 
     with pytest.raises(error, match=re.escape(message)):
-        encoder.train_encoder(preferences(), dataclasses.replace(params, **change), tmp_path, 0, 512)
+        encoder.train_encoder(preferences(), params.model_copy(update=change), tmp_path, 0, 512)
 
 
 def test_nothing_to_fit_is_an_error(params: EncoderParams, tmp_path: Path) -> None:
