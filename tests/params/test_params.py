@@ -44,6 +44,15 @@ def test_the_shipped_parameters_are_valid_and_complete() -> None:
             {"eval": {"judges": ["ensemble"]}, "rankers": {"ensemble": {"judge": 1.0}}},
             "name a model in judge.model, or leave judge out of eval.judges",
         ),
+        (
+            {"train": {"label_smoothing": 0.1}},
+            "train.label_smoothing is 0.1, but the loss sigmoid does not read it: set",
+        ),
+        ({"pair": {"strategy": "best_k_worst_k", "k": 3}}, "pair.k is 3, but generate.n is 5: best and worst overlap."),
+        (
+            {"pair": {"strategy": "best_k_worst_k"}, "overrides": {"2": {"generate": {"n": 3}}}},
+            "overrides.2: pair.k is 2, but generate.n is 3: best and worst overlap. Lower pair.k to 1",
+        ),
         ({"pair": None}, "pair is None: it must be a section with keys"),
         ({"iterations": 0}, "iterations is 0: it must be a whole number, at least 1"),
         ({"overrides": {2: {}}}, "overrides: 2 must be the number of an iteration, in quotes"),
@@ -67,6 +76,26 @@ def test_an_override_changes_its_iteration_only() -> None:
     values = {"train": {"beta": 0.1, "lora_r": 4}, "overrides": {"2": {"train": {"beta": 0.3}}}}
     assert [params.parse(values, n).train.beta for n in (1, 2, 3)] == [0.1, 0.3, 0.1]
     assert params.parse(values, 2).train.lora_r == 4
+
+
+def test_an_override_is_judged_with_the_section_that_it_changes() -> None:
+    values = {"train": {"loss_type": "robust"}, "overrides": {"2": {"train": {"label_smoothing": 0.1}}}}
+    assert [params.parse(values, n).train.label_smoothing for n in (1, 2)] == [0.0, 0.1]
+
+
+def test_the_defaults_are_values_that_would_be_accepted() -> None:
+    assert params.parse(params.Params().model_dump()) == params.Params()
+
+
+def test_parameters_cannot_be_changed_in_place() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        setattr(params.Params().train, "beta", 1.0)  # noqa: B010
+
+
+def test_a_changed_section_is_checked_as_the_file_is() -> None:
+    assert params.replaced(params.Train(), "train", beta=1).beta == 1.0
+    with pytest.raises(ParameterError, match=r"train\.beta is -1: it must be a number above 0"):
+        params.replaced(params.Train(), "train", beta=-1)
 
 
 def test_the_reference_page_is_what_the_models_say() -> None:
