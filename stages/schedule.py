@@ -29,6 +29,7 @@ def composed(changes: tuple[str, ...] = ()) -> Any:
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     common.raw()
     sys.path.append("conf")
@@ -40,6 +41,8 @@ def composed(changes: tuple[str, ...] = ()) -> Any:
     except (HydraException, OmegaConfBaseException) as error:
         reason = error.__cause__ or error
         raise ParameterError(f"params.yaml: {str(reason).splitlines()[0]}") from error
+    except YAMLError as error:
+        raise ParameterError(f"conf: a recipe is no valid YAML: {' '.join(str(error).split())}") from error
     return params
 
 

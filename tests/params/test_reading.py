@@ -150,3 +150,11 @@ def test_a_rate_written_by_hand_is_no_stale_schedule_and_a_repeated_key_no_trace
         found = project.run(sys.executable, "-m", command, check=False)
         assert found.returncode == 1 and "seed stands here again, after line 2" in found.stderr
         assert "Traceback" not in found.stderr
+
+
+def test_a_recipe_that_is_no_yaml_is_named(tmp_path: Path) -> None:
+    project = new_project(tmp_path / "project")
+    (project.folder / "conf/recipe/mine.yaml").write_text("# @package _global_\ntrain:\n\tbeta: 1\n")
+    found = project.run(sys.executable, "-m", "stages.plan", "+recipe=mine", check=False)
+    assert found.returncode == 1 and "Traceback" not in found.stderr
+    assert "a recipe is no valid YAML" in found.stderr and 'recipe/mine.yaml", line 3' in found.stderr
