@@ -7,7 +7,16 @@ from pydantic import Field
 
 from pairloop.params.settings import Count, Positive, Section, Text
 
-Member = Literal["specialist", "likelihood", "pairrm", "llm_blender", "reward", "encoder", "judge", "verifiable"]
+Member = Literal[
+    "specialist",
+    "likelihood",
+    "pairrm",
+    "llm_blender",
+    "reward",
+    "encoder",
+    "judge",
+    "verifiable",
+]
 """Every ranker that can be mixed with others."""
 
 Kind = Literal[Member, "ensemble"]

