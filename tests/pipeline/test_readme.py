@@ -36,7 +36,8 @@ def test_every_command_of_the_readme_runs(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "docs/remotes.md", "docs/rankers.md", "data/prompts/README.md"]
+    "page",
+    ["README.md", "CONTRIBUTING.md", "docs/remotes.md", "docs/rankers.md", "docs/files.md", "data/prompts/README.md"],
 )
 def test_every_local_link_leads_somewhere(page: str) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text()):
