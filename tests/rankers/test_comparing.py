@@ -70,6 +70,7 @@ def metrics(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "rank.json").read_text()))
 
 
+@pytest.mark.slow
 def test_every_comparison_is_kept_beside_the_scores(ranked: tuple[Path, list[Row], Path]) -> None:
     folder, rows, weights = ranked
     found = records.read(folder / "rankings.parquet", records.RANKING)
@@ -81,12 +82,14 @@ def test_every_comparison_is_kept_beside_the_scores(ranked: tuple[Path, list[Row
     assert metrics(folder)["position_bias"] == round(quality.position_bias(expected) or 0, 4) > 0
 
 
+@pytest.mark.slow
 def test_ties_and_margins_are_of_the_scores_that_were_written(ranked: tuple[Path, list[Row], Path]) -> None:
     said, scores = metrics(ranked[0]), written_scores(ranked[0])
     assert said["ties"] == sum(len(own) - len(set(own)) for own in scores) > 0
     assert said["margins"] == records.rounded(quality.margins(scores)) and sum(said["margins"]["counts"]) == 6
 
 
+@pytest.mark.slow
 def test_the_second_ranker_is_asked_about_the_same_responses(
     ranked: tuple[Path, list[Row], Path], tiny_base: Path
 ) -> None:
@@ -103,6 +106,7 @@ def written_scores(folder: Path) -> list[list[float]]:
     return [list(row["scores"]) for row in records.read(folder / "rankings.parquet", records.RANKING)]
 
 
+@pytest.mark.slow
 def test_judges_that_compare_see_this_model_s_answer_beside_iteration_0_s(folder: Path, tiny_base: Path) -> None:
     policy = folder / "policy"
     policy.mkdir()

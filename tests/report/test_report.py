@@ -301,6 +301,7 @@ def test_no_text_is_taller_than_its_box_or_spills_over_its_neighbour(browser: An
     assert browser.execute_script("return document.querySelectorAll('.text.long[tabindex=\"0\"]').length") > 0
 
 
+@pytest.mark.slow
 def test_the_page_stays_small(pages: dict[str, Path]) -> None:
     sizes = {name: page.stat().st_size for name, page in pages.items()}
     assert sizes["better"] < 200_000 and sizes["hostile"] < 2_000_000

@@ -139,6 +139,7 @@ def cached_base() -> Path | None:
     return fetch.fetch(base["model"], base["sha256"], references.cache_root()).folder if folder.is_dir() else None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(cached_base() is None, reason="needs the base model's weights")
 def test_the_real_base_gives_the_same_greedy_answers_as_generate_one_by_one() -> None:
     folder = cached_base()
@@ -152,6 +153,7 @@ def test_the_real_base_gives_the_same_greedy_answers_as_generate_one_by_one() ->
     ]
 
 
+@pytest.mark.slow
 def test_a_response_is_the_same_alone_and_in_any_company(tiny: tuple[Any, Any]) -> None:
     requests = [Request(prompt, (7 * i, 2**64 - 1 - i, 5)) for i, prompt in enumerate(PROMPTS)]
     together = sampled(tiny, WARM, *requests)
@@ -315,6 +317,7 @@ def test_frozen_layers_are_packed_while_others_train_and_gradients_are_the_same(
     assert inside[2:] == before[2:] == [None] * 3
 
 
+@pytest.mark.slow
 def test_the_benchmark_compares_the_ways_and_prints_their_ratios(tmp_path: Path) -> None:
     from click.testing import CliRunner
 

@@ -258,6 +258,7 @@ def resume(job: dpo.Job, killed: Path, folder: Path, damage: str | None = None) 
     return Run(job, folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "step"), [(None, 4), ("cut short", 2), ("half written", 4)], ids=["whole", "cut short", "half written"]
 )
@@ -270,6 +271,7 @@ def test_a_killed_run_goes_on_and_gives_the_bytes_and_the_log_of_an_unbroken_one
     assert (resumed.metrics, resumed.log) == (unbroken.metrics, unbroken.log)
 
 
+@pytest.mark.slow
 def test_a_run_with_other_data_never_takes_up_the_checkpoints_of_a_killed_one(
     unbroken: Run, killed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -48,6 +48,7 @@ def assert_same(found, expected):
     assert max(abs(score) for own in expected for score in own) > 0.1  # else 1e-6 would say little
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::RuntimeWarning:dataclasses_json")
 @pytest.mark.parametrize(("seed", "prompts", "count"), [(1, 70, 3), (2, 30, 4), (3, 8, 5)])
 def test_scores_are_those_of_llm_blender_with_batch_size_1(package, folders, small, seed, prompts, count):
@@ -64,6 +65,7 @@ def with_published_limits(folders, target: Path) -> Path:
     return target
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::RuntimeWarning:dataclasses_json")
 def test_scores_of_the_other_layout_are_those_of_llm_blender_too(package, folders, tmp_path):
     prompts, candidates = cases(10, 100, 3)

@@ -159,6 +159,7 @@ def made(
     return metrics, ran
 
 
+@pytest.mark.slow
 def test_one_command_makes_a_teacher_of_200_preferences(tiny_base: Path, tmp_path: Path) -> None:
     mine = labelled(tmp_path / "mine.jsonl", learnable=True)
     found, ran = made(tiny_base, tmp_path, "--preferences", str(mine), "--no-constructed")
@@ -177,6 +178,7 @@ def test_one_command_makes_a_teacher_of_200_preferences(tiny_base: Path, tmp_pat
     assert lines[4].startswith("Accuracy by pairs: 50: ") and ", 160: " in lines[4]
 
 
+@pytest.mark.slow
 def test_labels_that_nobody_can_learn_give_half_and_no_claim(tiny_base: Path, tmp_path: Path) -> None:
     mine = labelled(tmp_path / "mine.jsonl", learnable=False)
     found, ran = made(tiny_base, tmp_path, "--preferences", str(mine), "--no-constructed", penalties=[2e-5])
@@ -186,6 +188,7 @@ def test_labels_that_nobody_can_learn_give_half_and_no_claim(tiny_base: Path, tm
     assert "it was not shown to have learnt anything" in (sentences.learning(found) or "")
 
 
+@pytest.mark.slow
 def test_too_few_or_malformed_preferences_end_the_command_with_one_line(tiny_base: Path, tmp_path: Path) -> None:
     mine = written(tmp_path / "mine.jsonl", GOOD, GOOD | {"rejected": "Never."})
     found, ran = made(tiny_base, tmp_path, "--preferences", str(mine), "--no-constructed")
