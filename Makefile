@@ -46,7 +46,7 @@ publish: $(VENV)/installed        ## store a clean, committed run in published/
 	python -m stages.publish
 
 clean:                            ## remove the environment and unfinished work; finished work stays in DVC's cache
-	rm -rf $(VENV) .venv-vllm .dvc/tmp/pairloop .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-* .dvc/tmp/pairloop .mypy_cache .ruff_cache .pytest_cache
 
 $(VENV)/installed: requirements.lock pyproject.toml
 	$(FOUND) -m venv $(VENV)
