@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from conftest import Project
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +37,7 @@ def test_a_clone_pulls_the_published_run_without_set_up(project: Project, tmp_pa
     assert "Running stage" not in clone.run("dvc", "repro").stdout
 
 
+@pytest.mark.slow
 def test_the_published_run_of_this_repository_is_whole_and_small(tmp_path: Path) -> None:
     files = [path for path in (ROOT / "published").rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= 25_000_000

@@ -307,6 +307,7 @@ def test_the_page_stays_small(pages: dict[str, Path]) -> None:
     assert sizes["better"] < 200_000 and sizes["hostile"] < 2_000_000
 
 
+@pytest.mark.slow
 def test_equal_runs_give_equal_bytes(pages: dict[str, Path]) -> None:
     assert render(report_data.demo()) == pages["better"].read_text(encoding="utf-8")
 
