@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,6 +17,9 @@ from pairloop.samplers.answers import Policy, Speaker
 from pairloop.samplers.vllm import release
 from stages import common
 
+Scores = list[list[float]]
+"""For each prompt the score of the model's answer and of iteration 0's."""
+
 
 @click.command(cls=common.Verb)
 @click.option("--iteration", type=click.IntRange(min=0), required=True)
@@ -23,15 +27,21 @@ from stages import common
 @click.argument("teacher", type=Path)
 @click.argument("policy", type=Path)
 @click.argument("held_out", type=Path)
+@click.argument("answered", type=Path)
 @click.argument("results", type=Path)
-def main(iteration: int, base: Path, teacher: Path, policy: Path, held_out: Path, results: Path) -> None:
-    """Answer HELD_OUT with POLICY and compare with BASE; writes metrics, outputs and judgements into RESULTS."""
+def main(
+    iteration: int, base: Path, teacher: Path, policy: Path, held_out: Path, answered: Path, results: Path
+) -> None:
+    """Answer HELD_OUT with POLICY into ANSWERED, and write metrics, outputs and judgements into RESULTS.
+
+    HELD_OUT are prompts for iteration 0, and what it ANSWERED for the others, which are compared with it.
+    """
     params = common.load()
-    prompts = _prompts(held_out, params.eval.prompts)
+    prompts = _prompts(held_out, params.eval.prompts) if iteration == 0 else records.read(held_out, records.ANSWER)
     with common.clock(results / "time" / "eval.json") as measured:
         own = _answers(Policy(policy, base, params.base.dtype), prompts, params, f"eval@{iteration}")
-        reference = _answers(Policy(base, base, params.base.dtype), prompts, params, f"eval@{iteration}, iteration 0")
         release()
+        reference = own if iteration == 0 else prompts
         places = scoring.Places(base, teacher)
         judged = {
             kind: _judged(scoring.configured(kind, places, params), prompts, own, reference, params)
@@ -39,22 +49,12 @@ def main(iteration: int, base: Path, teacher: Path, policy: Path, held_out: Path
         }
         measured["tokens"] = sum(row["token_counts"][0] for row in own)
     held = [comparison.passes(prompts, _texts(rows)) for rows in (own, reference)]
-    resamples, seed = params.eval.bootstrap, params.seed
-    metrics = {
-        "prompts": len(prompts),
-        "win_rate": {
-            name: comparison.judge(found, _texts(own), _texts(reference), resamples, seed)
-            | {"teacher": name in params.teachers}
-            | ({"asked": asked} if asked else {})
-            for name, (found, asked) in judged.items()
-        },
-        "constraints": comparison.constraint_rate(held[0], held[1], resamples, seed),
-    } | comparison.form(own)
-    records.write_json(results / "metrics.json", records.rounded(metrics))
+    scores = {judge: found for judge, (found, _) in judged.items()}
+    asked = {judge: {"asked": counts} for judge, (_, counts) in judged.items() if counts}
+    records.write(answered, records.ANSWER, [_answered(prompts, own, scores)])
+    records.write_json(results / "metrics.json", records.rounded(_metrics(own, reference, held, scores, asked, params)))
     records.write_json(results / "model_outputs.json", _outputs(prompts, own, f"iteration_{iteration}"))
-    records.write_json(
-        results / "judgements.json", _judgements(prompts, held[0], {name: found for name, (found, _) in judged.items()})
-    )
+    records.write_json(results / "judgements.json", _judgements(prompts, held[0], scores))
 
 
 def _prompts(held_out: Path, count: int) -> list[Row]:
@@ -75,17 +75,26 @@ def _answers(policy: Policy, prompts: list[Row], params: Params, label: str) -> 
 
 def _judged(
     judge: scoring.Ranking, prompts: list[Row], own: list[Row], reference: list[Row], params: Params
-) -> tuple[list[list[float]], dict[str, int] | None]:
+) -> tuple[Scores, dict[str, int] | None]:
     """For each prompt the score of this model's answer and of iteration 0's; and what a language model was asked.
 
-    A judge that scores an answer by itself is asked about iteration 0's once for all iterations.
+    A judge that scores an answer by itself has scored iteration 0's when that was evaluated.
     """
-    answers = [[mine, theirs] for mine, theirs in zip(_texts(own), _texts(reference), strict=True)]
+    texts = _texts(own)
     if judge.kind not in scoring.ALONE:
-        found = _scored(judge, prompts, answers, params)
+        pairs = [[mine, theirs] for mine, theirs in zip(texts, _texts(reference), strict=True)]
+        found = _scored(judge, prompts, pairs, params)
         return [row["scores"] for row in found], scoring.judge_counts(found)
-    sides = [_scored(judge, prompts, [[pair[side]] for pair in answers], params) for side in (0, 1)]
-    return [mine["scores"] + theirs["scores"] for mine, theirs in zip(*sides, strict=True)], None
+    mine = [row["scores"] for row in _scored(judge, prompts, [[text] for text in texts], params)]
+    theirs = mine if reference is own else [_known(judge.kind, row) for row in reference]
+    return [both[0] + both[1] for both in zip(mine, theirs, strict=True)], None
+
+
+def _known(judge: str, reference: Row) -> list[float]:
+    found = json.loads(reference["judged"])
+    if judge not in found:
+        raise DataError(f"iteration 0's answers are not judged by {judge}: evaluate iteration 0 first")
+    return list(found[judge])
 
 
 def _scored(judge: scoring.Ranking, prompts: list[Row], answers: list[list[str]], params: Params) -> list[Row]:
@@ -96,6 +105,39 @@ def _scored(judge: scoring.Ranking, prompts: list[Row], answers: list[list[str]]
 
 def _texts(rows: list[Row]) -> list[str]:
     return [row["responses"][0] for row in rows]
+
+
+def _answered(prompts: list[Row], own: list[Row], scores: dict[str, Scores]) -> list[Row]:
+    """The prompts with this model's answers, and its scores by the judges that look at nothing else."""
+    alone = {judge: found for judge, found in scores.items() if judge in scoring.ALONE}
+    return [
+        {name: row[name] for name in records.PROMPT}
+        | answer
+        | {"judged": json.dumps({judge: found[i][:1] for judge, found in alone.items()})}
+        for i, (row, answer) in enumerate(zip(prompts, own, strict=True))
+    ]
+
+
+def _metrics(
+    own: list[Row],
+    reference: list[Row],
+    held: list[list[bool | None]],
+    scores: dict[str, Scores],
+    asked: dict[str, dict[str, Any]],
+    params: Params,
+) -> dict[str, Any]:
+    resamples, seed = params.eval.bootstrap, params.seed
+    texts = _texts(own), _texts(reference)
+    return {
+        "prompts": len(own),
+        "win_rate": {
+            judge: comparison.judge(found, *texts, resamples, seed)
+            | {"teacher": judge in params.teachers}
+            | asked.get(judge, {})
+            for judge, found in scores.items()
+        },
+        "constraints": comparison.constraint_rate(held[0], held[1], resamples, seed),
+    } | comparison.form(own)
 
 
 def _outputs(prompts: list[Row], own: list[Row], generator: str) -> list[dict[str, str]]:
@@ -111,7 +153,7 @@ def _outputs(prompts: list[Row], own: list[Row], generator: str) -> list[dict[st
     ]
 
 
-def _judgements(prompts: list[Row], held: list[bool | None], scores: dict[str, list[list[float]]]) -> list[Row]:
+def _judgements(prompts: list[Row], held: list[bool | None], scores: dict[str, Scores]) -> list[Row]:
     """What stands behind the rates, prompt by prompt: scores are of this model's answer and of iteration 0's."""
     return [
         {

@@ -1,4 +1,4 @@
-"""report: one page about the whole run, the figures that `dvc plots` draws, and the data set's card."""
+"""report: one page about the whole run, what `dvc plots` draws and `dvc metrics` shows, and the data set's card."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from pairloop.files import records
-from pairloop.report import card, reproducible
+from pairloop.report import card, metrics, reproducible
 from pairloop.report.data import Iteration, ReportData
 from pairloop.report.page import render
 from stages import common, schedule
@@ -23,8 +23,9 @@ ANSWERS = 24
 @click.argument("iterations", type=Path)
 @click.argument("curves", type=Path)
 @click.argument("data_card", type=Path)
-def main(results: Path, page: Path, iterations: Path, curves: Path, data_card: Path) -> None:
-    """Write PAGE, the plots' data ITERATIONS and CURVES, and DATA_CARD from what stands in RESULTS."""
+@click.argument("numbers", type=Path)
+def main(results: Path, page: Path, iterations: Path, curves: Path, data_card: Path, numbers: Path) -> None:
+    """Write PAGE, the plots' data ITERATIONS and CURVES, DATA_CARD and the metrics NUMBERS from RESULTS."""
     schedule.check()
     data = collect(results)
     records.write_text(page, render(data))
@@ -32,6 +33,7 @@ def main(results: Path, page: Path, iterations: Path, curves: Path, data_card: P
     records.write_json(
         curves, [{"iteration": n} | dict(row) for n, i in enumerate(data.iterations, 1) for row in i.curve]
     )
+    records.write_json(numbers, metrics.numbers(data.models[-1], data.times))
     sizes = {
         f"{split}_iteration_{n}": i.pair[f"{split}_pairs"]
         for n, i in enumerate(data.iterations, 1)

@@ -91,12 +91,13 @@ class Project:
         return Project(folder)
 
     def md5s(self) -> dict[str, str]:
-        """md5 of every output in dvc.lock but the times and the page that shows them."""
+        """md5 of every output in dvc.lock but the times, and the page and the metrics that show them."""
         import yaml
 
         stages = yaml.safe_load((self.folder / "dvc.lock").read_text())["stages"]
         outs = {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
-        return {path: md5 for path, md5 in outs.items() if "/time/" not in path and path != "report/index.html"}
+        timed = ("report/index.html", "report/metrics.json")
+        return {path: md5 for path, md5 in outs.items() if "/time/" not in path and path not in timed}
 
 
 def generation(out: str) -> list[str]:

@@ -14,7 +14,10 @@ STEPS = ("generate", "rank", "pair", "train")
 
 
 def schedule(iterations: int, overrides: DictConfig, *, _root_: DictConfig) -> DictConfig:
-    """The iterations to loop over and the models to evaluate."""
+    """The iterations to loop over, and the models to evaluate with the prompts that each reads.
+
+    Those after the base read its answers to the prompts too.
+    """
     if type(iterations) is not int or iterations < 1:
         raise ValueError(f"iterations must be a whole number above 0, not {iterations!r}")
     for key, steps in overrides.items():
@@ -33,7 +36,10 @@ def schedule(iterations: int, overrides: DictConfig, *, _root_: DictConfig) -> D
                 str(n): {"previous": n - 1} | {step: overrides.get(str(n), {}).get(step, {}) for step in STEPS}
                 for n in range(1, iterations + 1)
             },
-            "models": list(range(iterations + 1)),
+            "models": {
+                "0": {"prompts": "data/eval.parquet"},
+                **{str(n): {"prompts": "data/iteration_0/answers.parquet"} for n in range(1, iterations + 1)},
+            },
         }
     )
 

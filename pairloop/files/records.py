@@ -29,6 +29,10 @@ RESPONSE = {
 }
 """A prompt's K responses; a finish reason is `stop` (ended by itself) or `length` (cut off)."""
 
+ANSWER = PROMPT | RESPONSE | {"judged": "string"}
+"""A held-out prompt with a model's answer, which later models are compared with. `judged` is a JSON mapping of each
+judge that scores an answer by itself to the K scores."""
+
 _MATRIX = "list<list<double>>"
 
 RANKING = RESPONSE | {"scores": "list<double>", "ranker": "string", "comparisons": _MATRIX}
