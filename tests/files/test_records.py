@@ -37,6 +37,7 @@ def test_the_other_formats_keep_their_columns(tmp_path: Path) -> None:
     assert list(records.PROMPT) == ["prompt_id", "prompt", "source", "constraints"]
     assert list(records.RESPONSE) == ["prompt_id", "prompt", "responses", "finish_reasons", "token_counts"]
     assert list(records.RANKING) == [*records.RESPONSE, "scores", "ranker", "comparisons"]
+    assert list(records.ANSWER) == [*records.PROMPT, *list(records.RESPONSE)[2:], "judged"]
 
 
 def test_what_is_written_is_read_again_and_gives_the_same_bytes(tmp_path: Path) -> None:

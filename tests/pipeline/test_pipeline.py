@@ -169,20 +169,6 @@ def test_an_experiment_elsewhere_leaves_the_workspace_alone_and_can_be_applied(p
     assert yaml.safe_load((project.folder / "params.yaml").read_text())["overrides"]["3"]["train"]["beta"] == 0.9
 
 
-def test_queued_experiments_run_later_and_can_be_applied(project: Project) -> None:
-    project.run("dvc", "exp", "run", "--queue", "--name", "more", "-S", "eval.bootstrap=300")
-    assert project.run("git", "diff", "--name-only").stdout == ""
-    project.run("dvc", "queue", "start")
-    start, shown = time.monotonic(), ""
-    while "Success" not in shown or "0 active, 0 idle" not in shown:  # the worker ends by itself when all is done
-        assert "Failed" not in shown and time.monotonic() - start < 300, shown
-        time.sleep(1)
-        shown = project.run("dvc", "queue", "status").stdout
-    project.run("dvc", "exp", "apply", "more")
-    assert "bootstrap: 300" in (project.folder / "params.yaml").read_text()
-    assert "up to date" in project.run("dvc", "status").stdout
-
-
 def test_plots_are_drawn_from_the_report(project: Project) -> None:
     project.run("dvc", "plots", "show", "-o", "plots")
     page = (project.folder / "plots/index.html").read_text()

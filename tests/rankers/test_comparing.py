@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -114,8 +115,9 @@ def test_judges_that_compare_see_this_model_s_answer_beside_iteration_0_s(folder
     prompts = [f"Say {word}." for word in ("one", "two", "three", "four", "five", "six")]
     records.write(folder / "held_out.parquet", records.PROMPT, [stated(prompts)])
     answered = {}
-    for iteration, model in ((0, tiny_base), (1, policy)):
-        run(folder, "eval", iteration, str(tiny_base), "no-teacher", str(model), "held_out.parquet", f"eval{iteration}")
+    for iteration, model, held_out in ((0, tiny_base, "held_out.parquet"), (1, policy, "answers0.parquet")):
+        models, files = [str(tiny_base), "no-teacher", str(model)], [held_out, f"answers{iteration}.parquet"]
+        run(folder, "eval", iteration, *models, *files, f"eval{iteration}")
         rows = json.loads((folder / f"eval{iteration}/model_outputs.json").read_text())
         answered[iteration] = [row["output"] for row in rows]
     both = [list(pair) for pair in zip(answered[1], answered[0], strict=True)]
@@ -125,3 +127,35 @@ def test_judges_that_compare_see_this_model_s_answer_beside_iteration_0_s(folder
     for row, own in zip(judged, expected, strict=True):
         assert row["scores"]["pairrm"] == pytest.approx(own, abs=2e-6)
         assert row["scores"]["ensemble"] == pytest.approx([1, -1] if own[0] > own[1] else [-1, 1])
+
+
+def test_what_was_answered_and_scored_once_is_read_and_another_judge_answers_nothing(
+    folder: Path, tiny_base: Path, tmp_path: Path
+) -> None:
+    values = yaml.safe_load((folder / "params.yaml").read_text())
+    prompts = [f"Count to {word}." for word in ("one", "two", "three", "four", "five", "six")]
+    records.write(tmp_path / "held_out.parquet", records.PROMPT, [stated(prompts)])
+    policy = tmp_path / "policy"
+    policy.mkdir()
+    (policy / "model.json").write_text(json.dumps(references.pin("random:1", None, references.cache_root())))
+
+    def stored_by(iteration: int, model: Path, held_out: str, *judges: str) -> int:
+        """How many shards evaluating an iteration stores: three of six prompts for each thing that it computes."""
+        values["eval"] |= {"judges": list(judges), "shard_prompts": 2}
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
+        before = shards_in(tmp_path)
+        files = [held_out, f"answers{iteration}.parquet", f"eval{iteration}"]
+        run(tmp_path, "eval", iteration, str(tiny_base), "no-teacher", str(model), *files)
+        return len(shards_in(tmp_path) - before)
+
+    assert stored_by(0, tiny_base, "held_out.parquet", "likelihood") == 6
+    shutil.rmtree(tmp_path / ".dvc")
+    assert stored_by(1, policy, "answers0.parquet", "likelihood") == 6
+    assert stored_by(1, policy, "answers0.parquet", "likelihood") == 0
+    assert stored_by(0, tiny_base, "held_out.parquet", "likelihood", "verifiable") == 9
+    assert stored_by(1, policy, "answers0.parquet", "likelihood", "verifiable") == 3
+
+
+def shards_in(folder: Path) -> set[Path]:
+    stored = (folder / ".dvc/tmp/pairloop").rglob("*")
+    return {path for path in stored if path.is_file() and path.suffix not in (".partial", ".lock")}
