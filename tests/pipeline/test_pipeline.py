@@ -48,6 +48,15 @@ def test_every_iteration_leaves_what_the_design_says(reproduced: Project) -> Non
     assert list(outputs[0]) == ["instruction", "output", "generator", "dataset"]
 
 
+def test_later_models_are_compared_with_the_answers_that_the_evaluation_of_the_base_wrote(reproduced: Project) -> None:
+    locked = yaml.safe_load((reproduced.folder / "dvc.lock").read_text())["stages"]
+    read = {n: {dep["path"] for dep in locked[f"eval@{n}"]["deps"]} for n in range(4)}
+    assert "data/iteration_0/answers.parquet" in {out["path"] for out in locked["eval@0"]["outs"]}
+    assert "data/eval.parquet" in read[0]
+    for n in (1, 2, 3):
+        assert "data/iteration_0/answers.parquet" in read[n] and "data/eval.parquet" not in read[n]
+
+
 def test_rows_are_counted_in_out_and_dropped_and_add_up(reproduced: Project) -> None:
     for n in (1, 2, 3):
         for step in ("generate", "rank", "pair", "train"):
