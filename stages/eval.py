@@ -49,8 +49,8 @@ def main(
         }
         measured["tokens"] = sum(row["token_counts"][0] for row in own)
     held = [comparison.passes(prompts, _texts(rows)) for rows in (own, reference)]
-    scores = {judge: found for judge, (found, _) in judged.items()}
-    asked = {judge: {"asked": counts} for judge, (_, counts) in judged.items() if counts}
+    scores: dict[str, Scores] = {judge: found for judge, (found, _) in judged.items()}
+    asked: dict[str, Row] = {judge: {"asked": counts} for judge, (_, counts) in judged.items() if counts}
     records.write(answered, records.ANSWER, [_answered(prompts, own, scores)])
     records.write_json(results / "metrics.json", records.rounded(_metrics(own, reference, held, scores, asked, params)))
     records.write_json(results / "model_outputs.json", _outputs(prompts, own, f"iteration_{iteration}"))

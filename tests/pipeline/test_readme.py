@@ -37,7 +37,12 @@ def test_every_command_of_the_readme_runs(project: Project) -> None:
 
 @pytest.mark.parametrize(
     "page",
-    ["README.md", "CONTRIBUTING.md", *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")), "data/prompts/README.md"],
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        *(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")),
+        "data/prompts/README.md",
+    ],
 )
 def test_every_local_link_leads_somewhere(page: str) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text()):
