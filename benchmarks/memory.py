@@ -39,7 +39,7 @@ class Recorded:
         """As `Sampler.sample`."""
         from pairloop.samplers import Response
 
-        return [[Response(self._piece(seed), "stop", 1) for seed in request.seeds] for request in requests]
+        return [[Response(self._piece(seed), "stop", [2]) for seed in request.seeds] for request in requests]
 
     def _piece(self, seed: int) -> str:
         start = seed % self.places

@@ -134,7 +134,7 @@ def sampled(sampler: Any, prompts: list[str], n: int) -> Callable[[int], int]:
             Request(prompt, tuple(1_000_000 * seed + 1000 * i + k for k in range(n)))
             for i, prompt in enumerate(prompts)
         ]
-        return sum(response.token_count for responses in sampler.sample(requests) for response in responses)
+        return sum(len(response.token_ids) for responses in sampler.sample(requests) for response in responses)
 
     return way
 

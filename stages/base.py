@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from pairloop.files import records
-from pairloop.models import references
+from pairloop.models import chat, references
 from stages import common
 
 
@@ -20,7 +20,7 @@ def main(model: Path, times: Path) -> None:
     base = common.load().base
     with common.clock(times):
         pointer = references.pin(base.model, base.sha256, references.cache_root())
-        records.write_json(model / "model.json", pointer)
+        records.write_json(model / "model.json", pointer | {"template_date": chat.DATE.isoformat()})
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ class _Seen:
         """Rows of records.RANKING."""
         for row, own in found:
             self._add(row, own)
-            kept = {name: row[name] for name in records.RESPONSE}
+            kept = {name: row[name] for name in records.TEXT}
             yield [kept | {"scores": own["scores"], "ranker": self.ranker, "comparisons": own["comparisons"]}]
 
     def _add(self, row: Row, own: Row) -> None:

@@ -1,15 +1,17 @@
 """train: DPO on an iteration's pairs, from the policy of the iteration before."""
 
+from array import array
 from pathlib import Path
-from typing import Any
 
 import click
 
 from pairloop.files import records
+from pairloop.files.records import Row
 from pairloop.models import references
 from pairloop.params import Params
 from pairloop.report import reproducible
 from pairloop.training import dpo
+from pairloop.training.dpo import Job
 from stages import common
 
 
@@ -35,8 +37,7 @@ def main(
     """Train PARENT on TRAIN_SPLIT and write MODEL; metrics and curves go into RESULTS."""
     from dvclive import Live
 
-    splits = train_split, test_split
-    job = _job(common.load(iteration), iteration, base, parent, splits, _truncated(responses))
+    job = _job(common.load(iteration), iteration, (base, parent), responses, (train_split, test_split))
     with (
         common.clock(results / "time" / "train.json") as measured,
         Live(str(results / "training"), dvcyaml=None, report=None, save_dvc_exp=False, monitor_system=False) as live,
@@ -52,16 +53,10 @@ def main(
     records.write_json(results / "train.json", records.rounded(metrics))
 
 
-def _job(
-    params: Params,
-    iteration: int,
-    base: Path,
-    parent: Path,
-    splits: tuple[Path, Path],
-    truncated: frozenset[tuple[str, str]],
-) -> dpo.Job:
+def _job(params: Params, iteration: int, models: tuple[Path, Path], responses: Path, splits: tuple[Path, Path]) -> Job:
     pairs, test_pairs = (records.read(path, records.PAIR) for path in splits)
-    return dpo.Job(
+    base, parent = models
+    return Job(
         pairs=pairs,
         test_pairs=test_pairs,
         parent=parent,
@@ -71,19 +66,21 @@ def _job(
         seed=params.seed,
         iteration=iteration,
         splits={path.stem: references.file_sha256(path) for path in splits},
-        truncated=truncated,
-        sampled=reproducible.promise(params.sampler, params.generate.batch_invariant),
+        sampled=_sampled(responses, [*pairs, *test_pairs]),
+        engine=reproducible.promise(params.sampler, params.generate.batch_invariant),
     )
 
 
-def _truncated(responses: Path) -> frozenset[tuple[str, str]]:
-    """Responses that were cut off: training must not teach that they ended there."""
-    found: set[tuple[str, str]] = set()
+def _sampled(responses: Path, pairs: list[Row]) -> dict[tuple[str, str], "array[int]"]:
+    """The tokens of the pairs' responses. Of equal texts those of the first: which was paired cannot be told."""
+    wanted = {(pair["prompt_id"], pair[side][-1]["content"]) for pair in pairs for side in ("chosen", "rejected")}
+    found: dict[tuple[str, str], array[int]] = {}
     for batch in records.stream(responses, records.RESPONSE):
         for row in batch:
-            ends: list[Any] = list(zip(row["responses"], row["finish_reasons"], strict=True))
-            found |= {(row["prompt_id"], text) for text, reason in ends if reason == "length"}
-    return frozenset(found)
+            for text, ids in zip(row["responses"], row["token_ids"], strict=True):
+                if (row["prompt_id"], text) in wanted:
+                    found.setdefault((row["prompt_id"], text), array("i", ids))
+    return found
 
 
 if __name__ == "__main__":

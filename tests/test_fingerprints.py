@@ -323,9 +323,9 @@ def test_all_of_a_job_matters_but_what_only_its_card_and_lineage_say(job: dpo.Jo
         "dtype": "bfloat16",
         "seed": 1,
         "iteration": 2,
-        "truncated": frozenset({("0", "text")}),
+        "sampled": {("0", "text"): [5]},
     }
-    said = {"splits": {"train": "0" * 64}, "sampled": "By somebody."}
+    said = {"splits": {"train": "0" * 64}, "engine": "By somebody."}
     assert names(dpo.Job) == {*matters, *said}
     before = dpo.fingerprint(job)
     for name, value in matters.items():

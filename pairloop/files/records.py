@@ -20,7 +20,7 @@ _MESSAGES = "list<struct<content: string, role: string>>"
 PROMPT = {"prompt_id": "string", "prompt": "string", "source": "string", "constraints": "string"}
 """A prompt. `prompt_id` is the sha256 of its UTF-8 in hex; `constraints` is a JSON list or null."""
 
-RESPONSE = {
+TEXT = {
     "prompt_id": "string",
     "prompt": "string",
     "responses": _STRINGS,
@@ -29,15 +29,20 @@ RESPONSE = {
 }
 """A prompt's K responses; a finish reason is `stop` (ended by itself) or `length` (cut off)."""
 
-ANSWER = PROMPT | RESPONSE | {"judged": "string"}
+RESPONSE = TEXT | {"token_ids": "list<list<int32>>", "logps": "list<list<float>>"}
+"""The responses with the tokens that were sampled, the end token among them where there is one, and their
+log-probabilities at temperature 1, in nats (null where the engine gives none)."""
+
+ANSWER = PROMPT | TEXT | {"judged": "string"}
 """A held-out prompt with a model's answer, which later models are compared with. `judged` is a JSON mapping of each
 judge that scores an answer by itself to the K scores."""
 
 _MATRIX = "list<list<double>>"
 
-RANKING = RESPONSE | {"scores": "list<double>", "ranker": "string", "comparisons": _MATRIX}
-"""Responses with their K scores, higher is better, comparable within the prompt only. `comparisons` is null, or what a
-ranker that compares two responses said: [i][j] above 0 where response i, shown first, beats response j."""
+RANKING = TEXT | {"scores": "list<double>", "ranker": "string", "comparisons": _MATRIX}
+"""Responses, without their tokens, and their K scores, higher is better, comparable within the prompt only.
+`comparisons` is null, or what a ranker that compares two responses said: [i][j] above 0 where response i, shown first,
+beats response j."""
 
 PAIR = {
     "prompt_id": "string",
@@ -64,6 +69,8 @@ def arrow_schema(schema: Schema) -> Any:
         "string": pa.string(),
         _STRINGS: pa.list_(pa.string()),
         "list<int32>": pa.list_(pa.int32()),
+        "list<list<int32>>": pa.list_(pa.list_(pa.int32())),
+        "list<list<float>>": pa.list_(pa.list_(pa.float32())),
         "list<double>": pa.list_(pa.float64()),
         _MATRIX: pa.list_(pa.list_(pa.float64())),
         _MESSAGES: pa.list_(message),
@@ -127,12 +134,15 @@ def _first_line(error: Exception) -> str:
 def _check_row(path: Path, number: int, row: Row) -> None:
     """Every list of a row has one item per response, and no cell is empty that must not be."""
     for name, value in row.items():
-        if value is None and name not in ("constraints", "comparisons"):
+        if value is None and name not in ("constraints", "comparisons", "logps"):
             raise DataError(f"{path}, row {number}: {name} is null. {_REMAKE}")
     count = len(row["responses"]) if "responses" in row else None
-    for name in ("finish_reasons", "token_counts", "scores", "comparisons"):
+    for name in ("finish_reasons", "token_counts", "token_ids", "logps", "scores", "comparisons"):
         if count is not None and row.get(name) is not None and len(row[name]) != count:
             raise DataError(f"{path}, row {number}: {count} responses but {len(row[name])} {name}. {_REMAKE}")
+    for name in ("token_ids", "logps"):
+        if row.get(name) is not None and [len(own) for own in row[name]] != row["token_counts"]:
+            raise DataError(f"{path}, row {number}: {name} has not token_counts' lengths. {_REMAKE}")
 
 
 def write(path: Path, schema: Schema, batches: Iterable[list[Row]]) -> int:

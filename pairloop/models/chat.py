@@ -1,15 +1,20 @@
 """Text to token ids and back, through the tokenizer's own chat template, so that no user text becomes a control token.
 
-A special token spelled out in a prompt (`<|im_end|>`, `</s>`, `[/INST]`) is tokenised in two pieces: the model reads
-the same characters, but never the token. Text without such a string gets exactly the ids of
-`tokenizer.apply_chat_template`.
+A control token spelled out in a text (`<|im_end|>`, `</s>`, `[/INST]`) is tokenised in two pieces: the model reads the
+same characters, but never the token. Text without such a string gets exactly the ids of
+`tokenizer.apply_chat_template`; added tokens that control nothing (`<think>`, a run of spaces) are text.
 """
 
+import datetime
 import re
 from functools import lru_cache
 from typing import Any
 
 from pairloop.errors import ModelError
+
+DATE = datetime.date(2024, 7, 26)
+"""What every template that prints today's date prints, so that tomorrow's ids are today's: the date that Llama-3.1's
+template has for itself. It is recorded in models/iteration_0/model.json."""
 
 _SENTINEL = "\ue000pairloop\ue001"
 """Private-use characters: marks where the prompt goes in a rendered template."""
@@ -21,7 +26,7 @@ _TEMPLATE_WORDS = (
     *("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "<s>", "</s>"),
     *("<|system|>", "<|user|>", "<|assistant|>"),
 )
-"""Markers of templates that are plain text to the tokenizer, as in Mistral-7B-Instruct-v0.2 and Zephyr."""
+"""Markers that are plain text to some tokenizers whose template has them: Mistral-7B-Instruct-v0.2's and Zephyr's."""
 
 
 def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
@@ -31,6 +36,8 @@ def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
         ModelError: the tokenizer has no chat template, or one that changes the prompt's text.
     """
     before, after = _frame(tokenizer)
+    if not _control(tokenizer).search(prompt):
+        return _ids(tokenizer, _rendered(tokenizer, prompt))
     # The frame is tokenised together with the prompt, as the tokenizer would: a byte-pair merge may span their border.
     return _joined(tokenizer, _pieces(tokenizer, before, _as_template_would(tokenizer, prompt), after))
 
@@ -41,7 +48,7 @@ def opening_ids(tokenizer: Any) -> list[int]:
 
 
 def encode_response(tokenizer: Any, response: str, end: bool = True) -> list[int]:
-    """Token ids of an answer, with the end-of-turn token if it ended by itself.
+    """Token ids of an answer, with the token that ends a turn if it ended by itself.
 
     After a template that ends in white space, as Zephyr's does, they are those of the text that goes on there; after
     another, such as Mistral's, those of a text of its own.
@@ -49,7 +56,7 @@ def encode_response(tokenizer: Any, response: str, end: bool = True) -> list[int
     pieces = _pieces(tokenizer, "", response, "")
     goes_on = bool(tokenizer.chat_template) and _frame(tokenizer)[1][-1:].isspace()
     ids = _joined(tokenizer, pieces, goes_on)
-    return [*ids, tokenizer.eos_token_id] if end else ids
+    return [*ids, end_of_turn(tokenizer)] if end else ids
 
 
 def encode_exchange(tokenizer: Any, prompt: str, response: str) -> list[int]:
@@ -58,27 +65,35 @@ def encode_exchange(tokenizer: Any, prompt: str, response: str) -> list[int]:
     Raises:
         ModelError: the tokenizer has no chat template, or one that leaves out or moves a turn's text.
     """
-    rendered = _render_exchange(tokenizer, _SENTINEL, _REPLY)
-    before, _, rest = rendered.partition(_SENTINEL)
-    between, found, after = rest.partition(_REPLY)
-    if not found:
-        raise ModelError(
-            f"{tokenizer.name_or_path}: the chat template leaves out the user's text or the answer, so answers cannot "
-            "be put to the model"
-        )
-    spaced = _render_exchange(tokenizer, f" {_SENTINEL} ", f" {_REPLY} ")
+    before, between, after = _exchange_frame(tokenizer)
+    control = _control(tokenizer)
+    if not control.search(prompt) and not control.search(response):
+        return _ids(tokenizer, _rendered(tokenizer, prompt, response))
+    spaced = _rendered(tokenizer, f" {_SENTINEL} ", f" {_REPLY} ")
     prompt = prompt if f" {_SENTINEL} " in spaced else prompt.strip()
     response = response if f" {_REPLY} " in spaced else response.strip()
     *first, last = _pieces(tokenizer, before, prompt, between)
     return _joined(tokenizer, [*first, *_pieces(tokenizer, last, response, after)])
 
 
-def _render_exchange(tokenizer: Any, prompt: str, response: str) -> str:
-    if not tokenizer.chat_template:
-        raise ModelError(f"{tokenizer.name_or_path}: the tokenizer has no chat template, so it cannot read an exchange")
-    turns = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
-    rendered: str = tokenizer.apply_chat_template(turns, tokenize=False)
-    return rendered
+def end_of_turn(tokenizer: Any) -> int:
+    """The token that ends an answer: the first control token that the template writes after one.
+
+    That need not be the tokenizer's end token, which ends a whole text: Gemma's and Phi-3.5's are others. Where the
+    template writes none, or there is no template, it is the tokenizer's.
+
+    Raises:
+        ModelError: there is neither.
+    """
+    ending = _ids(tokenizer, _exchange_frame(tokenizer)[2]) if tokenizer.chat_template else []
+    words = _special(tokenizer)
+    found = [i for i in ending if words.fullmatch(tokenizer.convert_ids_to_tokens(i))]
+    if not found and tokenizer.eos_token_id is None:
+        raise ModelError(
+            f"{tokenizer.name_or_path}: neither the tokenizer nor its chat template has a token that ends an answer, "
+            "so that none would ever end. Set eos_token in tokenizer_config.json."
+        )
+    return int(found[0] if found else tokenizer.eos_token_id)
 
 
 def decode(tokenizer: Any, ids: list[int]) -> str:
@@ -88,31 +103,73 @@ def decode(tokenizer: Any, ids: list[int]) -> str:
 
 
 def end_ids(model: Any, tokenizer: Any) -> list[int]:
-    """The ids that end an answer: the generation config's, and the tokenizer's own."""
+    """The ids that end an answer: the template's end of a turn, the generation config's and the tokenizer's own."""
     configured = model.generation_config.eos_token_id
     listed = configured if isinstance(configured, list) else [configured]
-    return sorted({i for i in [*listed, tokenizer.eos_token_id] if i is not None})
+    return sorted({i for i in [*listed, tokenizer.eos_token_id, end_of_turn(tokenizer)] if i is not None})
+
+
+def _rendered(tokenizer: Any, prompt: str, response: str | None = None) -> str:
+    """The template's text of a user's turn, up to where the answer begins or with it.
+
+    Raises:
+        ModelError: there is no template, or it cannot be rendered.
+    """
+    from jinja2 import TemplateError
+
+    turns = [{"role": "user", "content": prompt}]
+    turns += [] if response is None else [{"role": "assistant", "content": response}]
+    try:
+        template = _dated(tokenizer.get_chat_template())
+        text: str = tokenizer.apply_chat_template(
+            turns, chat_template=template, tokenize=False, add_generation_prompt=response is None
+        )
+    except (TemplateError, TypeError, ValueError) as error:
+        if not tokenizer.chat_template:
+            raise ModelError(
+                f"{tokenizer.name_or_path}: the tokenizer has no chat template, so prompts cannot be put to the model. "
+                "Use an instruction-tuned model."
+            ) from None
+        raise ModelError(
+            f"{tokenizer.name_or_path}: the chat template cannot be rendered for a user's turn"
+            f"{'' if response is None else ' and an answer'} ({str(error).splitlines()[0]})"
+        ) from error
+    return text
+
+
+@lru_cache(maxsize=16)
+def _dated(template: str) -> str:
+    """A template whose `strftime_now` is that of DATE: transformers hands a template text only, and no functions."""
+    if "strftime_now" not in template:
+        return template
+    parts = sorted(set(re.findall("%-?[A-Za-z]", template)))
+    steps = "".join(f" | replace({part!r}, {DATE.strftime(part)!r})" for part in parts)
+    # The empty text at the end keeps a line feed that the template may begin with.
+    return f"{{% macro strftime_now(format) %}}{{{{ format{steps} }}}}{{% endmacro %}}{{{{ '' }}}}{template}"
 
 
 def _frame(tokenizer: Any) -> tuple[str, str]:
-    if not tokenizer.chat_template:
-        raise ModelError(
-            f"{tokenizer.name_or_path}: the tokenizer has no chat template, so prompts cannot be put to the model. "
-            "Use an instruction-tuned model."
-        )
-    turn = [{"role": "user", "content": _SENTINEL}]
-    rendered: str = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
-    before, found, after = rendered.partition(_SENTINEL)
+    before, found, after = _rendered(tokenizer, _SENTINEL).partition(_SENTINEL)
     if not found:
         raise ModelError(f"{tokenizer.name_or_path}: the chat template leaves out the user's text")
     return before, after
 
 
+def _exchange_frame(tokenizer: Any) -> tuple[str, str, str]:
+    """What the template writes before a prompt, between it and its answer, and after that."""
+    before, _, rest = _rendered(tokenizer, _SENTINEL, _REPLY).partition(_SENTINEL)
+    between, found, after = rest.partition(_REPLY)
+    if not found:
+        raise ModelError(
+            f"{tokenizer.name_or_path}: the chat template leaves out the user's text or the answer, so answers cannot "
+            "be put to the model"
+        )
+    return before, between, after
+
+
 def _as_template_would(tokenizer: Any, prompt: str) -> str:
     """Templates may strip white space around the text (Llama-3's does): do what this one does."""
-    turn = [{"role": "user", "content": f" {_SENTINEL} "}]
-    rendered = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
-    return prompt if f" {_SENTINEL} " in rendered else prompt.strip()
+    return prompt if f" {_SENTINEL} " in _rendered(tokenizer, f" {_SENTINEL} ") else prompt.strip()
 
 
 def _ids(tokenizer: Any, text: str) -> list[int]:
@@ -138,19 +195,29 @@ def _control_pattern(words: tuple[str, ...]) -> "re.Pattern[str]":
 
 
 def _control(tokenizer: Any) -> "re.Pattern[str]":
-    added = {str(token) for token in tokenizer.added_tokens_decoder.values()}
-    return _control_pattern(tuple(sorted(added | set(tokenizer.all_special_tokens) | set(_TEMPLATE_WORDS))))
+    """What must not come from a text: the tokens that the tokenizer cuts at, and plain words of its template."""
+    words = set(_special_tokens(tokenizer))
+    if tokenizer.chat_template:
+        written = f"{tokenizer.get_chat_template()} {''.join(_exchange_frame(tokenizer))}"
+        words |= {word for word in _TEMPLATE_WORDS if word in written}
+    return _control_pattern(tuple(sorted(words)))
+
+
+def _special(tokenizer: Any) -> "re.Pattern[str]":
+    return _control_pattern(tuple(sorted(_special_tokens(tokenizer))))
+
+
+def _special_tokens(tokenizer: Any) -> set[str]:
+    """Tokens that are marked as special, or added ones that the template writes: some models forget the mark."""
+    added = tokenizer.added_tokens_decoder.values()
+    written = "".join((*_exchange_frame(tokenizer), *_frame(tokenizer))) if tokenizer.chat_template else ""
+    unmarked = {str(token) for token in added if str(token).strip() and str(token) in written}
+    return {str(token) for token in added if token.special} | set(tokenizer.all_special_tokens) | unmarked
 
 
 def _split_after_last_control(tokenizer: Any, text: str) -> tuple[str, str]:
     ends = [match.end() for match in _special(tokenizer).finditer(text)]
     return (text[: ends[-1]], text[ends[-1] :]) if ends else ("", text)
-
-
-def _special(tokenizer: Any) -> "re.Pattern[str]":
-    """Only what the tokenizer itself cuts at: added tokens, not words of a template."""
-    added = {str(token) for token in tokenizer.added_tokens_decoder.values()}
-    return _control_pattern(tuple(sorted(added | set(tokenizer.all_special_tokens))))
 
 
 def _pieces(tokenizer: Any, before: str, text: str, after: str) -> list[str]:

@@ -1,6 +1,6 @@
 """Responses by a language model. A sampler is one method; the stages pick the class by `generate.engine`."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -53,8 +53,11 @@ class Response:
     finish_reason: Literal["stop", "length"]
     """`stop`: the model ended it. `length`: it was cut off at `max_new_tokens`."""
 
-    token_count: int
-    """Tokens that the model produced, the end token among them."""
+    token_ids: Sequence[int]
+    """What the model produced, the end token among it where it ended by itself: what training reads."""
+
+    logps: Sequence[float] | None = None
+    """Log-probability of each of them at temperature 1, in nats; None where the engine gives none."""
 
 
 class Sampler(Protocol):
@@ -73,6 +76,13 @@ class Sampler(Protocol):
             ModelError: a prompt is too long for the model, or the model cannot be sampled from.
         """
         ...
+
+
+def response(tokenizer: Any, ids: Sequence[int], logps: Sequence[float] | None, ends: Container[int]) -> Response:
+    """What a model's tokens say, and whether it ended by itself, with one of `ends`."""
+    ended = ids[-1] in ends
+    text = chat.decode(tokenizer, list(ids[:-1] if ended else ids))
+    return Response(text, "stop" if ended else "length", list(ids), None if logps is None else list(logps))
 
 
 def prompt_tokens(tokenizer: Any, prompt: str) -> int:

@@ -112,7 +112,7 @@ class Speaker:
     def fingerprint(self) -> dict[str, Any]:
         """What decides the answers, beside the requests."""
         return {
-            "step": "answer",
+            "step": "answer, with its tokens",
             "policy": self.policy.fingerprint,
             "sampling": asdict(self.sampling),
             "sampler": self._engine(),
@@ -171,10 +171,13 @@ def answer(rows: Sequence[Row], speaker: Speaker, streams: tuple[int | str, ...]
 
 
 def _row(row: Row, responses: Sequence[Response]) -> Row:
+    logps = [response.logps for response in responses]
     return {
         "prompt_id": row["prompt_id"],
         "prompt": row["prompt"],
         "responses": [response.text for response in responses],
         "finish_reasons": [response.finish_reason for response in responses],
-        "token_counts": [response.token_count for response in responses],
+        "token_counts": [len(response.token_ids) for response in responses],
+        "token_ids": [list(response.token_ids) for response in responses],
+        "logps": None if None in logps else logps,
     }

@@ -3,17 +3,21 @@
 import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from pairloop.errors import ModelError
 from pairloop.models import chat
-from pairloop.samplers import Request, Response, Sampling
+from pairloop.samplers import Request, Response, Sampling, response
 
 _PREFILL_TOKENS = 512
 """Prompts are read together, padding included, up to this many tokens: enough to keep a processor busy, and few enough
 that prompts of like length meet. No figure of quality."""
+
+
+Answer = tuple[list[int], list[float]]
+"""A response's tokens, and the log-probability of each at temperature 1."""
 
 
 class TransformersSampler:
@@ -81,8 +85,8 @@ class TransformersSampler:
                 f"context of {context}. Leave out longer prompts, or ask for fewer new tokens."
             )
 
-    def _answers(self, prompts: list[list[int]], seeds: list[tuple[int, ...]]) -> Iterator[list[int]]:
-        """The tokens of every response: of the first prompt's seeds, then of the second's, and so on."""
+    def _answers(self, prompts: list[list[int]], seeds: list[tuple[int, ...]]) -> Iterator[Answer]:
+        """Every response's tokens and logps: of the first prompt's seeds, then of the second's, and so on."""
         import torch
 
         steps = self.sampling.max_new_tokens
@@ -105,8 +109,8 @@ class TransformersSampler:
 
         return shared.attending(self.model, cache) if isinstance(cache, shared.SharedCache) else nullcontext()
 
-    def _decode(self, cache: Any, logits: Any, mask: Any, lengths: Any, uniforms: Any) -> list[list[int]]:
-        """The tokens of every row, from the logits [rows, vocabulary] of its first.
+    def _decode(self, cache: Any, logits: Any, mask: Any, lengths: Any, uniforms: Any) -> list[Answer]:
+        """The tokens and logps of every row, from the logits [rows, vocabulary] of its first.
 
         Args:
             cache: the prompts' keys and values.
@@ -120,12 +124,13 @@ class TransformersSampler:
         from pairloop.samplers.cache import closed_up
 
         rows, steps = uniforms.shape
-        answers: list[list[int]] = [[] for _ in range(rows)]
+        answers: list[Answer] = [([], []) for _ in range(rows)]
         live = np.arange(rows)
         for step in range(steps):
             tokens = choose(logits, uniforms[live, step], self.sampling)
-            for row, token in zip(live, tokens, strict=True):
-                answers[row].append(int(token))
+            for row, token, logp in zip(live, tokens, log_probabilities(logits, tokens), strict=True):
+                answers[row][0].append(int(token))
+                answers[row][1].append(float(logp))
             order = closed_up([int(token) not in self._ends for token in tokens])
             if not len(order) or step == steps - 1:
                 break
@@ -194,9 +199,17 @@ class TransformersSampler:
         known = {name: value for name, value in arguments.items() if name in self._arguments}
         return self.model(**known).logits[:, -1]
 
-    def _response(self, tokens: list[int]) -> Response:
-        reason: Literal["stop", "length"] = "stop" if tokens[-1] in self._ends else "length"
-        return Response(chat.decode(self.tokenizer, tokens), reason, len(tokens))
+    def _response(self, answer: tuple[list[int], list[float]]) -> Response:
+        return response(self.tokenizer, *answer, self._ends)
+
+
+def log_probabilities(logits: Any, tokens: Any) -> Any:
+    """Log-probability of one token in each row, at temperature 1, in nats: numpy array [rows]."""
+    import torch
+
+    ids = torch.as_tensor(tokens, device=logits.device)[:, None]
+    logits = logits.float()
+    return (logits.gather(1, ids)[:, 0] - logits.logsumexp(dim=-1)).cpu().numpy()
 
 
 def choose(logits: Any, uniforms: Any, sampling: Sampling) -> Any:

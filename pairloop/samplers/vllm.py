@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pairloop.errors import ModelError
 from pairloop.models import chat, references
 from pairloop.params import VLLM
-from pairloop.samplers import Request, Response, Sampling
+from pairloop.samplers import Request, Response, Sampling, response
 
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM's max_lora_rank can be."""
@@ -92,8 +92,8 @@ class VLLMSampler:
                 f"of {room + self.sampling.max_new_tokens}. Raise vllm.max_model_len, or ask for fewer new tokens."
             )
 
-    def _answers(self, each: list[tuple[list[int], int]]) -> list[list[int]]:
-        """The tokens that answer each (prompt, seed)."""
+    def _answers(self, each: list[tuple[list[int], int]]) -> list[tuple[list[int], list[float]]]:
+        """The tokens that answer each (prompt, seed), and their log-probabilities before the temperature."""
         llm = self.llm
         from vllm import TokensPrompt
         from vllm.lora.request import LoRARequest
@@ -108,7 +108,7 @@ class VLLMSampler:
             ),
             self.served,
         )
-        return [list(one.outputs[0].token_ids) for one in found]
+        return [_tokens(one.outputs[0]) for one in found]
 
     def _settings(self, seed: int) -> Any:
         from vllm import SamplingParams
@@ -122,11 +122,16 @@ class VLLMSampler:
             seed=seed % 2**63,
             stop_token_ids=self._ends,
             detokenize=False,
+            logprobs=0,  # of the token that was sampled, and of no other
         )
 
-    def _response(self, tokens: list[int]) -> Response:
-        reason: Literal["stop", "length"] = "stop" if tokens[-1] in self._ends else "length"
-        return Response(chat.decode(self.tokenizer, tokens), reason, len(tokens))
+    def _response(self, answer: tuple[list[int], list[float]]) -> Response:
+        return response(self.tokenizer, *answer, self._ends)
+
+
+def _tokens(output: Any) -> tuple[list[int], list[float]]:
+    ids = list(output.token_ids)
+    return ids, [float(found[token].logprob) for token, found in zip(ids, output.logprobs, strict=True)]
 
 
 def installed() -> dict[str, str]:
@@ -206,6 +211,7 @@ def _start(served: references.Served, engine: Engine) -> Any:
         skip_tokenizer_init=True,
         trust_remote_code=False,
         generation_config="vllm",
+        logprobs_mode="raw_logprobs",
         enable_prefix_caching=True,
         use_tqdm_on_load=False,
         dtype=settings.dtype or engine.dtype,

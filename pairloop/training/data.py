@@ -1,7 +1,6 @@
 """Preference pairs as the token ids that DPO trains on: the same ids that the policy was prompted with."""
 
-from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +9,8 @@ from pairloop.files.records import Row
 from pairloop.models import chat
 from pairloop.work import shards
 
-Truncated = AbstractSet[tuple[str, str]]
-"""(prompt_id, response) of every response that sampling cut off: these did not end by themselves."""
+Sampled = Mapping[tuple[str, str], Sequence[int]]
+"""Token ids of responses as they were sampled, by (prompt_id, response)."""
 
 
 @dataclass(frozen=True)
@@ -31,17 +30,18 @@ class Encoded:
     """Tokens that one pass over the rows reads: the prompt twice, with each of its responses."""
 
 
-def encode(pairs: Sequence[Row], tokenizer: Any, max_length: int, truncated: Truncated) -> Encoded:
-    """Tokenise pairs, without text becoming a control token.
+def encode(pairs: Sequence[Row], tokenizer: Any, max_length: int, sampled: Sampled) -> Encoded:
+    """Pairs as tokens, without text becoming a control token.
 
-    A response gets the end-of-turn token unless it is in `truncated`: learning that a cut-off answer ends there
-    would teach the policy to stop in the middle of a sentence.
+    A response is the tokens that were sampled: what ended it is what is trained to end it, and one that was cut off
+    has no end, since learning one there would teach the policy to stop in the middle of a sentence. A response of which
+    only the text is known is tokenised, and ended as the template ends a turn.
 
     Args:
         pairs: rows of `records.PAIR`.
         tokenizer: the base's, with its chat template.
         max_length: tokens of prompt and response together. A pair whose prompt alone has as many is dropped.
-        truncated: which responses were cut off while sampling.
+        sampled: the tokens of responses that were sampled here.
 
     Raises:
         DataError: a conversation is not the prompt and one answer.
@@ -51,8 +51,8 @@ def encode(pairs: Sequence[Row], tokenizer: Any, max_length: int, truncated: Tru
         row = {"prompt_ids": chat.encode_prompt(tokenizer, pair["prompt"])}
         for side in ("chosen", "rejected"):
             text = _answer(number, pair, side)
-            ended = (pair["prompt_id"], text) not in truncated
-            row[f"{side}_ids"] = chat.encode_response(tokenizer, text, end=ended)
+            own = sampled.get((pair["prompt_id"], text))
+            row[f"{side}_ids"] = chat.encode_response(tokenizer, text) if own is None else list(own)
         rows.append(row)
     kept = [row for row in rows if len(row["prompt_ids"]) < max_length]
     lengths = [len(row["prompt_ids"]) + len(row[side]) for row in kept for side in ("chosen_ids", "rejected_ids")]

@@ -54,10 +54,10 @@ class Job:
     splits: Mapping[str, str] = field(default_factory=dict)
     """Name and sha256 of the files with the pairs, for the lineage."""
 
-    truncated: data.Truncated = frozenset()
-    """(prompt_id, response) of the responses that sampling cut off."""
+    sampled: data.Sampled = field(default_factory=dict)
+    """The pairs' responses as they were sampled, where they were; others are tokenised."""
 
-    sampled: str = ""
+    engine: str = ""
     """A sentence about the engine that sampled the responses, for the model card."""
 
 
@@ -97,7 +97,7 @@ def fingerprint(job: Job) -> str:
         "parent": references.fingerprint(job.parent),
         "base": references.fingerprint(job.base),
         "parameters": _parameters(job),
-        "truncated": sorted(map(list, job.truncated)),
+        "sampled": sorted([*key, list(ids)] for key, ids in job.sampled.items()),
         "packages": checkpoint.packages(),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -114,7 +114,7 @@ def _train(job: Job, out: Path, folder: Path, log: Log) -> dict[str, Any]:
     _check(job)
     tokenizer = references.load_tokenizer(job.base)
     pairs, test = (
-        data.encode(rows, tokenizer, job.params.max_length, job.truncated)
+        data.encode(rows, tokenizer, job.params.max_length, job.sampled)
         for rows in (data.shuffle(job.pairs, job.seed, job.iteration), job.test_pairs)
     )
     _check_rows(job, pairs, test)
@@ -279,4 +279,4 @@ def _write(job: Job, policy: Any, metrics: Mapping[str, Any], out: Path) -> None
             output.write_full(policy, job.base, job.params.save_dtype, folder)
         output.copy_tokenizer(job.base, folder)
         output.write_lineage(folder, base, job.parent, job.iteration, job.splits, _parameters(job))
-        card.write_card(folder, base, job.iteration, _parameters(job), metrics, job.sampled)
+        card.write_card(folder, base, job.iteration, _parameters(job), metrics, job.engine)

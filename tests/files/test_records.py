@@ -15,6 +15,8 @@ RESPONSE = {
     "responses": ["x", "y"],
     "finish_reasons": ["stop", "length"],
     "token_counts": [1, 2],
+    "token_ids": [[5], [6, 7]],
+    "logps": [[-0.5], [-1.5, -0.25]],
 }
 MESSAGES = pa.list_(pa.struct([("content", pa.string()), ("role", pa.string())]))
 
@@ -35,9 +37,10 @@ def test_splits_have_exactly_the_columns_of_the_published_data_set(tmp_path: Pat
 
 def test_the_other_formats_keep_their_columns(tmp_path: Path) -> None:
     assert list(records.PROMPT) == ["prompt_id", "prompt", "source", "constraints"]
-    assert list(records.RESPONSE) == ["prompt_id", "prompt", "responses", "finish_reasons", "token_counts"]
-    assert list(records.RANKING) == [*records.RESPONSE, "scores", "ranker", "comparisons"]
-    assert list(records.ANSWER) == [*records.PROMPT, *list(records.RESPONSE)[2:], "judged"]
+    assert list(records.TEXT) == ["prompt_id", "prompt", "responses", "finish_reasons", "token_counts"]
+    assert list(records.RESPONSE) == [*records.TEXT, "token_ids", "logps"]
+    assert list(records.RANKING) == [*records.TEXT, "scores", "ranker", "comparisons"]
+    assert list(records.ANSWER) == [*records.PROMPT, *list(records.TEXT)[2:], "judged"]
 
 
 def test_what_is_written_is_read_again_and_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -85,6 +88,11 @@ def test_a_row_that_breaks_the_format_is_named(tmp_path: Path) -> None:
     records.write(path, records.RESPONSE, [[RESPONSE, RESPONSE | {"token_counts": [1]}]])
     with pytest.raises(DataError, match="row 1: 2 responses but 1 token_counts"):
         records.read(path, records.RESPONSE)
+    records.write(path, records.RESPONSE, [[RESPONSE | {"token_ids": [[5], [6]]}]])
+    with pytest.raises(DataError, match="row 0: token_ids has not token_counts' lengths"):
+        records.read(path, records.RESPONSE)
+    records.write(path, records.RESPONSE, [[RESPONSE | {"logps": None}]])
+    assert records.read(path, records.RESPONSE)[0]["logps"] is None
     records.write(path, records.RESPONSE, [[RESPONSE | {"prompt": None}]])
     with pytest.raises(DataError, match="row 0: prompt is null"):
         records.read(path, records.RESPONSE)

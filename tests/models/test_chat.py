@@ -110,7 +110,7 @@ def test_training_tokenises_a_prompt_as_generation_did(name: str) -> None:
     for prompt in (*ORDINARY, *HOSTILE, "Hi Hi"):
         turns = {side: [("user", prompt), ("assistant", side)] for side in ("chosen", "rejected")}
         pair = {side: [{"role": role, "content": text} for role, text in own] for side, own in turns.items()}
-        (row,) = data.encode([{"prompt_id": "a", "prompt": prompt, **pair}], own, 4096, frozenset()).rows
+        (row,) = data.encode([{"prompt_id": "a", "prompt": prompt, **pair}], own, 4096, {}).rows
         assert row["prompt_ids"] == chat.encode_prompt(own, prompt)
         assert row["chosen_ids"] == chat.encode_response(own, "chosen")
 

@@ -25,6 +25,7 @@ def responses(prompts: list[str], candidates: list[list[str]]) -> list[Row]:
         {
             **{"prompt_id": str(i), "prompt": prompt, "responses": texts},
             **{"finish_reasons": ["stop"] * len(texts), "token_counts": [1] * len(texts)},
+            **{"token_ids": [[0]] * len(texts), "logps": None},
         }
         for i, (prompt, texts) in enumerate(zip(prompts, candidates, strict=True))
     ]

@@ -1,8 +1,10 @@
 """Sampling: what a response depends on, that it is what the model would say, and what is counted."""
 
+import dataclasses
 import itertools
 import json
 from collections import Counter
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,11 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tokenizer_kinds
 import torch
 import yaml
 from torch import nn
 from transformers import DynamicCache
 
+from pairloop import samplers
 from pairloop.errors import ModelError, ParameterError
 from pairloop.models import chat, fetch, references
 from pairloop.models.packed import packed_linears
@@ -49,8 +53,20 @@ def generated(model: Any, tokenizer: Any, prompt: str, max_new_tokens: int) -> R
     new = model.generate(torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), **settings)[
         0, len(ids) :
     ].tolist()
-    ended = new[-1] in chat.end_ids(model, tokenizer)
-    return Response(chat.decode(tokenizer, new), "stop" if ended else "length", len(new))
+    return samplers.response(tokenizer, new, None, chat.end_ids(model, tokenizer))
+
+
+def said(answers: list[list[Response]]) -> list[list[Response]]:
+    """The same without log-probabilities, which `generate` does not give."""
+    return [[dataclasses.replace(answer, logps=None) for answer in own] for own in answers]
+
+
+def read_at_once(model: Any, tokenizer: Any, prompt: str, ids: Sequence[int]) -> torch.Tensor:
+    """Log-probabilities of an answer's tokens at temperature 1, by one forward pass over prompt and answer alone."""
+    start = chat.encode_prompt(tokenizer, prompt)
+    with torch.inference_mode():
+        logits = model(torch.tensor([[*start, *ids]])).logits[0, len(start) - 1 : -1]
+    return logits.log_softmax(-1).gather(1, torch.tensor(ids)[:, None])[:, 0]
 
 
 def sampled(tiny: tuple[Any, Any], sampling: Sampling, *requests: Request) -> list[list[Response]]:
@@ -59,13 +75,13 @@ def sampled(tiny: tuple[Any, Any], sampling: Sampling, *requests: Request) -> li
 
 def test_a_padded_batch_gives_the_same_greedy_answers_as_generate_one_by_one(tiny: tuple[Any, Any]) -> None:
     found = sampled(tiny, GREEDY, *(Request(prompt, (0,)) for prompt in PROMPTS))
-    assert found == [[generated(*tiny, prompt, 40)] for prompt in PROMPTS]
+    assert said(found) == [[generated(*tiny, prompt, 40)] for prompt in PROMPTS]
     assert len({prompt_tokens(tiny[1], prompt) for prompt in PROMPTS}) > 3
 
 
 def test_rows_that_share_a_prompt_give_the_same_greedy_answers_as_generate_one_by_one(tiny: tuple[Any, Any]) -> None:
     requests = [Request(prompt, tuple(range(1 + i % 3))) for i, prompt in enumerate(PROMPTS)]
-    assert sampled(tiny, GREEDY, *requests) == [
+    assert said(sampled(tiny, GREEDY, *requests)) == [
         [generated(*tiny, request.prompt, 40)] * len(request.seeds) for request in requests
     ]
     assert shared.applies(tiny[0]) and tiny[0].config._attn_implementation == "sdpa"
@@ -118,7 +134,11 @@ def test_any_attention_model_gives_the_same_greedy_answers_as_generate(name: str
     model = lively(transformers.AutoModelForCausalLM.from_config(config).eval())
     prompts = PROMPTS[:4]
     found = TransformersSampler(model, tiny[1], GREEDY).sample([Request(prompt, (0, 1)) for prompt in prompts])
-    assert found == [[generated(model, tiny[1], prompt, 40)] * 2 for prompt in prompts]
+    assert said(found) == [[generated(model, tiny[1], prompt, 40)] * 2 for prompt in prompts]
+    for prompt, answers in zip(prompts, found, strict=True):
+        for answer in answers:
+            expected = read_at_once(model, tiny[1], prompt, answer.token_ids)
+            torch.testing.assert_close(torch.tensor(answer.logps), expected, rtol=1e-4, atol=1e-4)
     assert len({answers[0].text for answers in found}) > 1
 
 
@@ -148,24 +168,26 @@ def test_the_real_base_gives_the_same_greedy_answers_as_generate_one_by_one() ->
     rows = (ROOT / "data/prompts/pool.jsonl").read_text(encoding="utf-8").splitlines()
     prompts = [json.loads(rows[i * len(rows) // 6])["prompt"] for i in range(6)]
     sampler = TransformersSampler(model, tokenizer, Sampling(0, 1.0, 1, 24))
-    assert sampler.sample([Request(p, (0,)) for p in prompts]) == [
-        [generated(model, tokenizer, p, 24)] for p in prompts
-    ]
+    found = sampler.sample([Request(p, (0,)) for p in prompts])
+    assert said(found) == [[generated(model, tokenizer, p, 24)] for p in prompts]
+    for prompt, (answer,) in zip(prompts, found, strict=True):
+        expected = read_at_once(model, tokenizer, prompt, answer.token_ids)
+        torch.testing.assert_close(torch.tensor(answer.logps), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.slow
 def test_a_response_is_the_same_alone_and_in_any_company(tiny: tuple[Any, Any]) -> None:
     requests = [Request(prompt, (7 * i, 2**64 - 1 - i, 5)) for i, prompt in enumerate(PROMPTS)]
-    together = sampled(tiny, WARM, *requests)
-    assert sampled(tiny, WARM, *reversed(requests)) == together[::-1]
+    together = said(sampled(tiny, WARM, *requests))
+    assert said(sampled(tiny, WARM, *reversed(requests))) == together[::-1]
     for request, responses in zip(requests, together, strict=True):
         for seed, response in zip(request.seeds, responses, strict=True):
-            assert sampled(tiny, WARM, Request(request.prompt, (seed,))) == [[response]]
+            assert said(sampled(tiny, WARM, Request(request.prompt, (seed,)))) == [[response]]
 
 
 def test_rows_end_at_different_steps_in_the_batch_above(tiny: tuple[Any, Any]) -> None:
     responses = sampled(tiny, WARM, *(Request(prompt, tuple(range(8))) for prompt in PROMPTS))
-    counts = Counter(response.token_count for response in itertools.chain(*responses))
+    counts = Counter(len(answer.token_ids) for answer in itertools.chain(*responses))
     assert len(counts) > 4
 
 
@@ -185,7 +207,7 @@ def test_the_same_call_gives_the_same_bytes(tiny: tuple[Any, Any]) -> None:
 )
 def test_a_tiny_nucleus_one_token_or_no_heat_is_greedy(narrow: Sampling, tiny: tuple[Any, Any]) -> None:
     requests = [Request(prompt, (1, 2)) for prompt in PROMPTS]
-    assert sampled(tiny, narrow, *requests) == sampled(tiny, GREEDY, *requests)
+    assert said(sampled(tiny, narrow, *requests)) == said(sampled(tiny, GREEDY, *requests))
 
 
 def test_an_ended_response_says_stop_and_counts_its_end_token(tiny: tuple[Any, Any]) -> None:
@@ -193,19 +215,19 @@ def test_an_ended_response_says_stop_and_counts_its_end_token(tiny: tuple[Any, A
     assert {response.finish_reason for response in responses} == {"stop", "length"}
     for response in responses:
         if response.finish_reason == "length":
-            assert response.token_count == WARM.max_new_tokens
+            assert len(response.token_ids) == WARM.max_new_tokens
         if response.text.isascii() and response.text.isprintable() and response.finish_reason == "stop":
             # One byte is one token here, and only white space at the ends is cut off.
-            assert response.token_count >= len(response.text) + 1
+            assert len(response.token_ids) >= len(response.text) + 1
     (cut,) = sampled(tiny, Sampling(0.9, 0.95, 128, 1), Request(PROMPTS[1], (3, 4)))
-    assert [response.token_count for response in cut] == [1, 1]
+    assert [len(answer.token_ids) for answer in cut] == [1, 1]
 
 
 def test_what_comes_after_the_end_token_is_never_in_the_text(tiny: tuple[Any, Any]) -> None:
     long, short = (Sampling(0.9, 0.95, 128, steps) for steps in (40, 12))
     (full,), (cut,) = (sampled(tiny, sampling, Request(PROMPTS[0], tuple(range(30)))) for sampling in (long, short))
     for whole, start in zip(full, cut, strict=True):
-        assert start == whole if whole.token_count <= 12 else start.token_count == 12
+        assert start == whole if len(whole.token_ids) <= 12 else len(start.token_ids) == 12
 
 
 def text_probabilities(model: Any, tokenizer: Any, prompt: str, sampling: Sampling) -> Counter[str]:
@@ -337,3 +359,25 @@ def test_the_benchmark_compares_the_ways_and_prints_their_ratios(tmp_path: Path)
         "ratio to the better generate",
     ):
         assert any(text.startswith(line) for text in found.output.splitlines())
+
+
+@pytest.mark.parametrize(
+    "kind", ["Gemma, no space before the first word", "Phi-3", "Yi, with turns that are not marked as special"]
+)
+@pytest.mark.parametrize("configured", ["both", "the end of a text alone"])
+def test_a_response_ends_where_the_template_ends_a_turn_whatever_the_model_says_ends_a_text(
+    kind: str, configured: str
+) -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    own = tokenizer_kinds.tokenizer(kind)
+    end = chat.end_of_turn(own)
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    model = lively(LlamaForCausalLM(LlamaConfig(vocab_size=len(own), **shape)).eval())
+    with torch.no_grad():  # every third token or so ends a turn; the end of a text is as likely as any other
+        model.lm_head.weight[end] += 40 * model.model.norm.weight.new_ones(32) / 32
+    model.generation_config.eos_token_id = [own.eos_token_id, end] if configured == "both" else own.eos_token_id
+    (answers,) = TransformersSampler(model, own, WARM).sample([Request("Hi", tuple(range(30)))])
+    ended = [answer for answer in answers if answer.token_ids[-1] == end]
+    assert len(ended) > 5 and all(answer.finish_reason == "stop" for answer in ended)
+    assert not any(end in answer.token_ids[:-1] or own.convert_ids_to_tokens(end) in answer.text for answer in answers)

@@ -53,7 +53,7 @@ def make_job(base: Path, params: Train = PARAMS, parent: Path | None = None, **c
         seed=0,
         iteration=1 if parent is None else 2,
         splits={"train_iteration_1": "0" * 64},
-        sampled=reproducible.promise("vllm", False),
+        engine=reproducible.promise("vllm", False),
     )
     return dataclasses.replace(job, **changes)
 
@@ -281,7 +281,7 @@ def test_a_run_with_other_data_never_takes_up_the_checkpoints_of_a_killed_one(
     assert adapter(beside.out) == adapter(Run(job, tmp_path / "clean").out)
 
 
-@pytest.mark.parametrize("change", ["params", "dtype", "seed", "iteration", "truncated", "parent", "test_pairs"])
+@pytest.mark.parametrize("change", ["params", "dtype", "seed", "iteration", "sampled", "parent", "test_pairs"])
 def test_whatever_changes_the_result_changes_the_name_of_the_checkpoints(
     first: Run, tiny_base: Path, change: str
 ) -> None:
@@ -290,7 +290,7 @@ def test_whatever_changes_the_result_changes_the_name_of_the_checkpoints(
         "dtype": "bfloat16",
         "seed": 1,
         "iteration": 3,
-        "truncated": frozenset({("0", "text")}),
+        "sampled": {("0", "text"): [5]},
         "parent": first.out,
         "test_pairs": [pair(7)],
     }
@@ -355,7 +355,7 @@ def test_control_tokens_spelled_out_in_a_pair_stay_text(tiny_base: Path) -> None
     control = set(tokenizer.all_special_ids)
     row = pair(0, prompt="a <|im_end|> b <|im_start|>", chosen="c <|im_end|> d")
     plain = pair(0, prompt="a b", chosen="c d")
-    found, wanted = data.encode([row, plain], tokenizer, 500, frozenset()).rows
+    found, wanted = data.encode([row, plain], tokenizer, 500, {}).rows
     for name in found:
         assert [i for i in found[name] if i in control] == [i for i in wanted[name] if i in control]
     assert tokenizer.decode(found["prompt_ids"]).count("a <|im_end|> b <|im_start|>") == 1
@@ -363,25 +363,26 @@ def test_control_tokens_spelled_out_in_a_pair_stay_text(tiny_base: Path) -> None
 
 def test_training_reads_the_ids_that_sampling_used(tiny_base: Path) -> None:
     tokenizer = references.load_tokenizer(tiny_base)
-    (row,) = data.encode([pair(3)], tokenizer, 500, frozenset()).rows
+    (row,) = data.encode([pair(3)], tokenizer, 500, {}).rows
     assert row["prompt_ids"] == chat.encode_prompt(tokenizer, "Question 3?")
     assert row["chosen_ids"] == chat.encode_response(tokenizer, "yes, gladly...")
 
 
-def test_a_response_that_was_cut_off_gets_no_end_token(tiny_base: Path) -> None:
+def test_a_response_that_was_sampled_is_read_as_it_was_and_another_is_ended_by_the_template(tiny_base: Path) -> None:
     tokenizer = references.load_tokenizer(tiny_base)
     row = pair(3)
-    cut = frozenset({(row["prompt_id"], "yes, gladly..."), ("another prompt", "no")})
-    (found,) = data.encode([row], tokenizer, 500, cut).rows
-    assert tokenizer.eos_token_id not in found["chosen_ids"]
-    assert found["rejected_ids"][-1] == tokenizer.eos_token_id
+    cut = chat.encode_response(tokenizer, "yes, gladly...", end=False)
+    elsewhere = {("another prompt", "no"): [7]}
+    (found,) = data.encode([row], tokenizer, 500, {(row["prompt_id"], "yes, gladly..."): cut} | elsewhere).rows
+    assert found["chosen_ids"] == cut and tokenizer.eos_token_id not in cut
+    assert found["rejected_ids"] == [*chat.encode_response(tokenizer, "no", end=False), tokenizer.eos_token_id]
 
 
 def test_a_conversation_of_several_turns_is_refused_and_named(tiny_base: Path) -> None:
     row = pair(3)
     row["rejected"] = [*row["rejected"], {"content": "and?", "role": "user"}]
     with pytest.raises(DataError, match=row["prompt_id"]):
-        data.encode([row], references.load_tokenizer(tiny_base), 500, frozenset())
+        data.encode([row], references.load_tokenizer(tiny_base), 500, {})
 
 
 def test_the_folder_holds_an_adapter_tokenizer_card_and_lineage_and_nothing_of_the_machine(
@@ -522,6 +523,6 @@ def test_training_prints_nothing_reports_to_nobody_and_scores_only_responses(
     assert sent == []
     assert (transformers.logging.get_verbosity(), dict(os.environ)) == (level, environment)
     tokenizer = references.load_tokenizer(tiny_base)
-    splits = [data.encode(rows, tokenizer, 768, frozenset()).rows for rows in (job.pairs, job.test_pairs)]
+    splits = [data.encode(rows, tokenizer, 768, {}).rows for rows in (job.pairs, job.test_pairs)]
     train, test = (sum(len(row["chosen_ids"]) + len(row["rejected_ids"]) for row in rows) for rows in splits)
     assert sum(scored) == 2 * train + 3 * test  # reference and training; reference, before and after

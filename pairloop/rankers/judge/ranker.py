@@ -46,7 +46,7 @@ class LocalJudge:
     def ask(self, questions: Sequence[str]) -> list[Verdict]:
         """As `Asker.ask`; the same question has the same verdict."""
         requests = [Request(question, (seed_of("judge", question),)) for question in questions]
-        return [Verdict(own[0].text, completion_tokens=own[0].token_count) for own in self.sampler.sample(requests)]
+        return [Verdict(own[0].text, completion_tokens=len(own[0].token_ids)) for own in self.sampler.sample(requests)]
 
 
 @dataclass(frozen=True)

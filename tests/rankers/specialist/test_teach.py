@@ -217,7 +217,7 @@ class Babbler:
         draw = random.Random(seed)
         text = f"The answer to {prompt} is plain. It has {draw.randint(2, 99)} parts. Each of them is short."
         text = "".join(draw.choice("#&%@") if draw.random() < self.temperature / 2 else letter for letter in text)
-        return Response(text, "stop", len(text))
+        return Response(text, "stop", [0] * len(text))
 
 
 def taught(tiny, preferences=(), seed=0, rows=ROWS):
