@@ -10,6 +10,7 @@ import pytest
 
 from pairloop.models import references
 from pairloop.params import VLLM, Judge, Rankers, Train
+from pairloop.params.settings import Section
 from pairloop.rankers.scoring import Places, Ranking
 from pairloop.samplers import Sampling
 from pairloop.samplers.answers import Policy, Speaker
@@ -71,6 +72,8 @@ def changed(value: Any) -> Any:
 
 def altered(owner: Any, name: str) -> Any:
     """The same with another value in one field; no matter whether a run would accept that value."""
+    if isinstance(owner, Section):
+        return owner.model_copy(update={name: changed(getattr(owner, name))})
     found = replace(owner)
     object.__setattr__(found, name, changed(getattr(owner, name)))
     return found
@@ -82,6 +85,8 @@ def differing(one: dict[str, Any], other: dict[str, Any]) -> set[str]:
 
 
 def names(section: type) -> set[str]:
+    if issubclass(section, Section):
+        return set(section.model_fields)
     return {field.name for field in dataclasses.fields(section)}
 
 
@@ -135,7 +140,7 @@ def test_every_field_of_answers_fingerprint_stands_for_something(speaker: Speake
     }
     for name, change in changes.items():
         assert differing(before, change.fingerprint) == {name}
-    assert set(before) == {*changes, "step"} and before["step"] == "answer"
+    assert set(before) == {*changes, "step"} and before["step"] == "answer, with its tokens"
 
 
 @pytest.mark.parametrize("name", sorted(names(Sampling)))

@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -216,7 +215,7 @@ def test_a_kept_verdict_answers_the_same_question_to_the_same_judge_only(
 
     def asked(question: str = "Good?", **changes: Any) -> int:
         before = len(server.requests)
-        Endpoint(replace(first, **changes), tmp_path / "kept").ask([question])
+        Endpoint(first.model_copy(update=changes), tmp_path / "kept").ask([question])
         return len(server.requests) - before
 
     assert asked() == 1 and asked() == 0
