@@ -12,12 +12,12 @@ TEMPLATE = (
 )
 
 
-def write_encoder(folder: Path) -> Path:
-    """A tiny random BERT with a WordPiece tokenizer, as a hub folder."""
+def write_encoder(folder: Path, kind: str = "bert") -> Path:
+    """A tiny random BERT, or RoBERTa, with a WordPiece tokenizer, as a hub folder."""
     import torch
     from tokenizers import Tokenizer, normalizers, pre_tokenizers
     from tokenizers.models import WordPiece
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+    from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
     letters = "abcdefghijklmnopqrstuvwxyz[]"
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *letters, *(f"##{letter}" for letter in letters)]
@@ -28,7 +28,9 @@ def write_encoder(folder: Path) -> Path:
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(folder)
     torch.manual_seed(0)
     size = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 64}
-    BertModel(BertConfig(vocab_size=len(pieces), num_hidden_layers=3, **size)).save_pretrained(folder)
+    size |= {"num_hidden_layers": 3, "pad_token_id": 0, "type_vocab_size": 2 if kind == "bert" else 1}
+    config = AutoConfig.for_model(kind, vocab_size=len(pieces), **size)
+    AutoModel.from_config(config).save_pretrained(folder)
     return folder
 
 

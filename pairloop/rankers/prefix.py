@@ -82,3 +82,9 @@ def batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
         else:
             found.append([i])
     return found
+
+
+def own_padding(model: Any) -> int | None:
+    """The padding token that a model's config names, if the model has it: what the model itself looks for in a row."""
+    pad: int | None = model.config.get_text_config().pad_token_id
+    return pad if pad is not None and 0 <= pad < model.get_input_embeddings().num_embeddings else None

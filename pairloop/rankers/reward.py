@@ -5,12 +5,13 @@ A score is the model's one number for (prompt, response), so that it does not de
 
 import bisect
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from pairloop.errors import ModelError
 from pairloop.models import chat, references
-from pairloop.rankers.prefix import batches
+from pairloop.rankers.prefix import batches, own_padding
 
 
 class Reward:
@@ -29,8 +30,7 @@ class Reward:
             batch_tokens: padded tokens in one forward pass; a single longer text is a pass of its own.
 
         Raises:
-            ModelError: it is no sequence classifier with one output and all its weights, has no chat template, or
-                nothing that tells padding from text.
+            ModelError: it is no sequence classifier with one output and all its weights, or has no chat template.
         """
         self._tokenizer = references.load_tokenizer(folder)
         self._model = _load(folder, dtype)
@@ -39,7 +39,7 @@ class Reward:
                 f"{folder}: the tokenizer has no chat template, so it is unknown how this reward model was shown a "
                 "prompt and a response; add the one that it was trained with as chat_template.jinja"
             )
-        self._pad = _padding(self._model, self._tokenizer, folder)
+        self._pad = own_padding(self._model)
         self._batch_tokens = batch_tokens
         self._context = _context(self._model, self._tokenizer)
         self.cut = 0
@@ -86,15 +86,24 @@ class Reward:
         found = [0.0] * len(rows)
         with torch.inference_mode():
             for batch in batches([len(row) for row in rows], self._batch_tokens):
-                width, device = len(rows[batch[0]]), self._model.device
-                # On the right for every model, so that positions count from 0 in any batch.
-                ids = torch.tensor([rows[i] + [self._pad] * (width - len(rows[i])) for i in batch], device=device)
-                lengths = torch.tensor([len(rows[i]) for i in batch], device=device)
-                mask = (torch.arange(width, device=device) < lengths[:, None]).long()
-                logits = self._model(input_ids=ids, attention_mask=mask).logits[:, 0].float()
+                logits = self._logits([rows[i] for i in batch])[:, 0].float()
                 for i, logit in zip(batch, logits.tolist(), strict=True):
                     found[i] = logit
         return found
+
+    def _logits(self, rows: Sequence[list[int]]) -> Any:
+        """The model's output [B, 1] for rows of which the first is the longest."""
+        import torch
+
+        width, device = len(rows[0]), self._model.device
+        pad = self._pad if self._pad is not None else _filler(rows)
+        # A decoder reads its score at a row's last token that is not the config's padding.
+        self._model.config.get_text_config().pad_token_id = pad
+        # On the right for every model, so that positions count from 0 in any batch.
+        ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows], device=device)
+        lengths = torch.tensor([len(row) for row in rows], device=device)
+        mask = (torch.arange(width, device=device) < lengths[:, None]).long()
+        return self._model(input_ids=ids, attention_mask=mask).logits
 
 
 def _load(folder: Path, dtype: str) -> Any:
@@ -136,14 +145,14 @@ def _check_kind(config: Any, folder: Path) -> None:
         raise ModelError(f"{folder}: the model has {config.num_labels} outputs, but a reward model has one")
 
 
-def _padding(model: Any, tokenizer: Any, folder: Path) -> int:
-    """The id that fills up rows. Decoders read their score at the last token that is not it, by their config."""
-    config = model.config.get_text_config()
-    if config.pad_token_id is None:
-        config.pad_token_id = tokenizer.pad_token_id
-    if config.pad_token_id is None:
-        raise ModelError(f"{folder}: neither config.json nor the tokenizer names a padding token (pad_token_id)")
-    return int(config.pad_token_id)
+def _filler(rows: Sequence[list[int]]) -> int:
+    """A token that no row ends in, so that each is read to its end.
+
+    Not the tokenizer's: where that pads with the end token, and the template ends in it too, the score would be read
+    before the end.
+    """
+    ends = {row[-1] for row in rows}
+    return next(i for i in count() if i not in ends)
 
 
 def _context(model: Any, tokenizer: Any) -> int:

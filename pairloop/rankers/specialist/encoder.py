@@ -14,7 +14,7 @@ from pairloop.files.records import read_json, write_json
 from pairloop.models import chat, fetch, references
 from pairloop.params import Encoder as EncoderParams
 from pairloop.rankers import Ranker
-from pairloop.rankers.prefix import batches
+from pairloop.rankers.prefix import batches, own_padding
 from pairloop.rankers.specialist.comparisons import Comparison
 from pairloop.work.shards import seed_of
 
@@ -72,7 +72,7 @@ class Encoder:
         import torch
 
         device, width = self._model.device, max(len(ids) for ids, _ in encoded)
-        padding = self._tokenizer.pad_token_id
+        padding = own_padding(self._model) or 0  # RoBERTa counts positions by it; others need only the mask
         ids = torch.tensor([own + [padding] * (width - len(own)) for own, _ in encoded], device=device)
         lengths = torch.tensor([len(own) for own, _ in encoded], device=device)[:, None]
         columns = torch.arange(width, device=device)
@@ -164,8 +164,8 @@ def _published(source: Path) -> tuple[Any, Any]:
         tokenizer = AutoTokenizer.from_pretrained(source, **settings)
     except (OSError, ValueError) as error:
         raise ModelError(f"encoder.model: {source} cannot be loaded ({error})") from error
-    if None in (tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id):
-        raise ModelError(f"encoder.model: the tokenizer in {source} lacks [CLS], [SEP] or [PAD]: it is no encoder")
+    if None in (tokenizer.cls_token_id, tokenizer.sep_token_id):
+        raise ModelError(f"encoder.model: the tokenizer in {source} lacks [CLS] or [SEP]: it is no encoder")
     model.head = torch.nn.Linear(model.config.hidden_size, 1)
     torch.nn.init.zeros_(model.head.weight)
     torch.nn.init.zeros_(model.head.bias)
