@@ -22,6 +22,7 @@ from trl import DPOConfig, DPOTrainer
 from pairloop.errors import TrainingError
 from pairloop.params import Train
 from pairloop.training import checkpoint
+from pairloop.training.dropout import without_dropout
 
 Log = Callable[[int, dict[str, float]], None]
 
@@ -239,7 +240,8 @@ def run(trainer: Any, checkpoint: Path | None) -> None:
         TrainingError: a loss that is not a number, or too little memory.
     """
     try:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with without_dropout(trainer.model):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except torch.OutOfMemoryError as error:
         raise TrainingError(
             "train: the GPU has too little memory. Lower train.per_device_train_batch_size (and raise "
