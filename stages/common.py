@@ -96,6 +96,12 @@ def progress(total: int, label: str) -> Iterator[Any]:
         yield bar
 
 
+def warn(text: str | None) -> None:
+    """Say something on the terminal that nobody should overlook, if there is something to say."""
+    if text:
+        click.echo(text, err=True)
+
+
 def collect(shards: Iterable[list[Any]], total: int, label: str) -> list[Any]:
     """Everything in the shards, while a bar shows how far they are."""
     found: list[Any] = []

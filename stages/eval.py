@@ -12,6 +12,7 @@ from pairloop.files import records
 from pairloop.files.records import Row
 from pairloop.params import Params
 from pairloop.rankers import scoring
+from pairloop.rankers.judge.ranker import unread
 from pairloop.samplers import Sampling, answers
 from pairloop.samplers.answers import Policy, Speaker
 from pairloop.samplers.vllm import release
@@ -84,7 +85,9 @@ def _judged(
     if judge.kind not in scoring.ALONE:
         pairs = [[mine, theirs] for mine, theirs in zip(texts, _texts(reference), strict=True)]
         found = _scored(judge, prompts, pairs, params)
-        return [row["scores"] for row in found], scoring.judge_counts(found)
+        asked = scoring.judge_counts(found)
+        common.warn(unread(asked, params.judge.max_new_tokens))
+        return [row["scores"] for row in found], asked
     mine = [row["scores"] for row in _scored(judge, prompts, [[text] for text in texts], params)]
     theirs = mine if reference is own else [_known(judge.kind, row) for row in reference]
     return [both[0] + both[1] for both in zip(mine, theirs, strict=True)], None

@@ -12,6 +12,7 @@ from pairloop.measures.statistics import length_correlation, mean_of_defined
 from pairloop.params import Params
 from pairloop.prompts import constraints
 from pairloop.rankers import quality, scoring
+from pairloop.rankers.judge.ranker import unread
 from pairloop.work import ray
 from stages import common
 
@@ -48,7 +49,9 @@ def main(
         written = records.write(rankings, records.RANKING, seen.over(found))
         second = _second(responses, stated, seen.scores, places, params, f"rank@{iteration}, second")
     rows = {"ranker": ranking.name, "rows_in": written, "rows_out": written, "dropped": {}}
-    more = {"second": second, "judge": scoring.judge_counts(seen.judged)}
+    asked = scoring.judge_counts(seen.judged)
+    common.warn(unread(asked, params.judge.max_new_tokens))
+    more = {"second": second, "judge": asked}
     records.write_json(metrics, records.rounded(rows | seen.summary() | more))
 
 

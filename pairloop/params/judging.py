@@ -31,7 +31,14 @@ class Judge(Section):
     """Softmax temperature of the verdict; 0 is greedy."""
 
     max_new_tokens: Count = 256
-    """Longest verdict, in tokens."""
+    """Longest verdict, in tokens, with thoughts. One that is cut off before it comes to a verdict cannot be read."""
+
+    temperature_field: Text | None = "temperature"
+    """What the endpoint calls `judge.temperature` in a request. null: it is left out, for servers that refuse it."""
+
+    max_tokens_field: Text | None = "max_tokens"
+    """What the endpoint calls `judge.max_new_tokens` in a request, such as max_completion_tokens. null: it is left out,
+    and the server's own limit holds."""
 
     top_p: Share = 1.0
     """As `generate.top_p`, for a model here."""

@@ -55,11 +55,14 @@ class Endpoint:
         return Verdict(**next(shards.shards([said], 1, {"step": "judge"}, fetched, self.scratch))[0])
 
     def _body(self, question: str) -> dict[str, Any]:
+        limits = {
+            self.judge.temperature_field: self.judge.temperature,
+            self.judge.max_tokens_field: self.judge.max_new_tokens,
+        }
         return {
             "model": self.judge.model,
             "messages": [{"role": "user", "content": question}],
-            "temperature": self.judge.temperature,
-            "max_tokens": self.judge.max_new_tokens,
+            **{name: value for name, value in limits.items() if name},
         }
 
     def _fetched(self, session: Any, question: str) -> Verdict:
@@ -83,6 +86,11 @@ class Endpoint:
     def _hint(self, answer: Any) -> str:
         if answer.status_code in (401, 403):
             return f". Put a key that is valid there into the environment variable {self.judge.key_variable}"
+        if answer.status_code in (400, 422):
+            return (
+                ". A field that it does not take can be renamed or left out: judge.max_tokens_field (such as "
+                "max_completion_tokens, or null), judge.temperature_field (null)"
+            )
         return f". It was asked {self.judge.retries + 1} times" if answer.status_code in _AGAIN else ""
 
 
@@ -112,12 +120,21 @@ def _session(judge: Judge) -> Iterator[Any]:
 def _verdict(answer: Any, address: str) -> Verdict:
     try:
         content = answer.json()
-        text = content["choices"][0]["message"]["content"] or ""
-    except (ValueError, KeyError, IndexError, TypeError) as error:
+        choice = content["choices"][0]
+        text, cut_off = _text(choice["message"]["content"]), choice.get("finish_reason") == "length"
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise RankingError(f"judge: {address} sent no chat completion, but {answer.text[:200]!r}") from error
     usage = content.get("usage") or {}
     retries = answer.raw.retries.history if answer.raw.retries else ()
-    return Verdict(text, usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0), len(retries))
+    tokens = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
+    return Verdict(text, *tokens, retried=len(retries), cut_off=cut_off)
+
+
+def _text(content: Any) -> str:
+    """A message's text: none, as it is, or in parts, of which those that hold thoughts or pictures are left out."""
+    if isinstance(content, list):
+        return "".join(part if isinstance(part, str) else part.get("text") or "" for part in content)
+    return content or ""
 
 
 def _results(futures: Sequence["Future[Verdict]"]) -> list[Verdict]:

@@ -1,6 +1,6 @@
 """A language model as the ranker: it gives points, or says which of two responses is better."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Protocol
@@ -27,6 +27,9 @@ class Verdict:
     retried: int = 0
     """Times that the question was sent again."""
 
+    cut_off: bool = False
+    """Whether the answer ended at the limit of its tokens."""
+
 
 class Asker(Protocol):
     """Whoever puts questions to a language model."""
@@ -46,7 +49,10 @@ class LocalJudge:
     def ask(self, questions: Sequence[str]) -> list[Verdict]:
         """As `Asker.ask`; the same question has the same verdict."""
         requests = [Request(question, (seed_of("judge", question),)) for question in questions]
-        return [Verdict(own[0].text, completion_tokens=len(own[0].token_ids)) for own in self.sampler.sample(requests)]
+        return [
+            Verdict(said.text, completion_tokens=len(said.token_ids), cut_off=said.finish_reason == "length")
+            for (said,) in self.sampler.sample(requests)
+        ]
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,8 @@ class Judged:
     """[i][j] is 1 where response i, shown first, beats response j, -1 where it loses, 0 at a tie; None for points."""
 
     counts: dict[str, int]
-    """`requests`, `unparsable`, `prompt_tokens`, `completion_tokens`, `retried`."""
+    """`requests`, `unparsable`, `cut_off` (how many of those ended at the limit), `prompt_tokens`,
+    `completion_tokens`, `retried`."""
 
 
 @dataclass(frozen=True)
@@ -111,25 +118,42 @@ def _ordered_pairs(texts: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _points(verdicts: list[Verdict], texts: Sequence[str]) -> Judged:
-    found = [rubrics.points(verdict.text) for verdict in verdicts]
+    found = [rubrics.points(verdict.text, verdict.cut_off) for verdict in verdicts]
     read = [value for value in found if value is not None]
     neutral = fmean(read) if read else 0.0
     score_of = dict(
         zip(dict.fromkeys(texts), [neutral if value is None else float(value) for value in found], strict=True)
     )
-    return Judged([score_of[text] for text in texts], None, _counts(verdicts, len(found) - len(read)))
+    return Judged([score_of[text] for text in texts], None, _counts(verdicts, found))
 
 
 def _preferences(verdicts: list[Verdict], texts: Sequence[str]) -> Judged:
-    found = [rubrics.preference(verdict.text) for verdict in verdicts]
+    found = [rubrics.preference(verdict.text, verdict.cut_off) for verdict in verdicts]
     said = dict(zip(_ordered_pairs(list(dict.fromkeys(texts))), found, strict=True))
     matrix = [[float(said.get((first, second)) or 0) for second in texts] for first in texts]
-    return Judged(advantages(matrix), matrix, _counts(verdicts, found.count(None)))
+    return Judged(advantages(matrix), matrix, _counts(verdicts, found))
 
 
-def _counts(verdicts: Sequence[Verdict], unparsable: int) -> dict[str, int]:
+def unread(counts: Mapping[str, int] | None, max_new_tokens: int) -> str | None:
+    """A sentence about the verdicts that could not be read; None where all could.
+
+    Args:
+        counts: as `Judged.counts`; None where no judge was asked.
+        max_new_tokens: `judge.max_new_tokens`.
+    """
+    if not counts or not counts["unparsable"]:
+        return None
+    told = f"judge: {counts['unparsable']} of {counts['requests']} verdicts cannot be read"
+    if not counts["cut_off"]:
+        return f"{told}: the judge does not keep to the form that it is asked for"
+    return f"{told}, {counts['cut_off']} of them cut off at judge.max_new_tokens ({max_new_tokens}): raise it"
+
+
+def _counts(verdicts: Sequence[Verdict], found: Sequence[int | None]) -> dict[str, int]:
+    lost = [verdict for verdict, value in zip(verdicts, found, strict=True) if value is None]
     sums = {
         name: sum(getattr(verdict, name) for verdict in verdicts)
         for name in ("prompt_tokens", "completion_tokens", "retried")
     }
-    return {"requests": len(verdicts), "unparsable": unparsable} | sums
+    cut_off = sum(verdict.cut_off for verdict in lost)
+    return {"requests": len(verdicts), "unparsable": len(lost), "cut_off": cut_off} | sums

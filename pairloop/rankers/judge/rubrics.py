@@ -39,8 +39,13 @@ Explain your choice in at most three sentences. Then write the last line in exac
 Verdict: <A, B or tie>"""
 """After the pairwise prompt of MT-Bench (Zheng et al. 2023, arXiv 2306.05685, figure 5), in words of our own."""
 
-_POINTS = re.compile(r"^\W*score\W*([1-5])(?:\s*/\s*5)?\W*$", re.IGNORECASE | re.MULTILINE)
-_VERDICT = re.compile(r"^\W*verdict\W*(?:answer\s+)?(A|B|tie)\W*$", re.IGNORECASE | re.MULTILINE)
+_LINE = re.IGNORECASE | re.MULTILINE
+_OF_FIVE = r"(?:\.0)?\W*(?:(?:/|out\s+of)\s*5)?(?:\s*points?)?"
+_POINTS = re.compile(rf"^\W*(?:(?:final|overall|total)\s+)?score\W*([1-5]){_OF_FIVE}\W*$", _LINE)
+_VERDICT = re.compile(r"^\W*(?:final\s+)?verdict\W*(?:answer\s+|a\s+(?=tie))?(A|B|tie)\W*$", _LINE)
+
+_THOUGHT_ENDS = re.compile(r"</think(?:ing)?>|\[/THINK\]")
+_THOUGHT_BEGINS = re.compile(r"<think(?:ing)?>|\[THINK\]")
 
 
 def additive(prompt: str, response: str) -> str:
@@ -54,16 +59,26 @@ def pairwise(prompt: str, first: str, second: str) -> str:
     return PAIRWISE.format(message=message, first=_marked("ANSWER A", first), second=_marked("ANSWER B", second))
 
 
-def points(verdict: str) -> int | None:
-    """1 to 5, of the last line that gives points; None where no line does."""
-    found = _POINTS.findall(verdict)
+def points(verdict: str, cut_off: bool = False) -> int | None:
+    """1 to 5, of the last line that gives points; None where no line does.
+
+    What stands in a thought does not count. Of a verdict that was `cut_off` only the last line does: what comes before
+    may be a thought too, whose beginning stood in the prompt.
+    """
+    found = _POINTS.findall(_said(verdict, cut_off))
     return int(found[-1]) if found else None
 
 
-def preference(verdict: str) -> int | None:
-    """1 for A, -1 for B, 0 for a tie, of the last line that gives a verdict; None where no line does."""
-    found = _VERDICT.findall(verdict)
+def preference(verdict: str, cut_off: bool = False) -> int | None:
+    """1 for A, -1 for B, 0 for a tie, of the last line that gives a verdict, found as in `points`; else None."""
+    found = _VERDICT.findall(_said(verdict, cut_off))
     return {"a": 1, "b": -1, "tie": 0}[found[-1].lower()] if found else None
+
+
+def _said(verdict: str, cut_off: bool) -> str:
+    """What stands after the last thought that has ended, and before one that has not."""
+    said = _THOUGHT_BEGINS.split(_THOUGHT_ENDS.split(verdict)[-1])[0]
+    return said.strip().rpartition("\n")[2] if cut_off else said
 
 
 def _marked(title: str, text: str) -> str:

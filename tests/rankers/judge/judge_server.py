@@ -14,7 +14,9 @@ from pathlib import Path
 parser = argparse.ArgumentParser()
 parser.add_argument("log", type=Path)
 parser.add_argument("--port", type=int, default=0)
-parser.add_argument("--verdict", default="longer", help="longer, shorter, first, babble or empty")
+parser.add_argument("--verdict", default="longer", help="longer, shorter, first, babble, empty or cut")
+parser.add_argument("--parts", action="store_true", help="send the content in parts")
+parser.add_argument("--refuse", nargs="*", default=[], help="fields of a request that are refused")
 parser.add_argument("--fail", type=int, default=0, help="answer this many requests with --status first")
 parser.add_argument("--status", type=int, default=429)
 parser.add_argument("--retry-after", default="")
@@ -40,11 +42,17 @@ def parts(question: str) -> dict[str, str]:
     return found
 
 
+def halves(text: str) -> tuple[str, str]:
+    return text[: len(text) // 2], text[len(text) // 2 :]
+
+
 def verdict(question: str) -> str:
     """What a judge of the kind --verdict says."""
     texts = parts(question)
     if options.verdict in ("babble", "empty"):
         return "" if options.verdict == "empty" else "I like both. Score: perhaps four. The verdict is clear."
+    if options.verdict == "cut":
+        return "<think>\nI could say:\nScore: 4\nVerdict: A\nBut"
     if "ANSWER" in texts:
         return f"It is what it is.\nScore: {min(5, 1 + len(texts['ANSWER'].split()))}"
     if options.verdict == "first":
@@ -80,9 +88,15 @@ class Handler(BaseHTTPRequestHandler):
             state["answered"] += 1
             if options.die_after and state["answered"] > options.die_after:
                 os._exit(1)
+        refused = [name for name in options.refuse if name in body]
+        if refused:
+            return self.reply(400, {"error": {"message": f"Unsupported parameter: '{refused[0]}'"}})
         text = verdict(body["messages"][0]["content"])
+        content = [{"type": "thinking", "thinking": []}, *({"type": "text", "text": half} for half in halves(text))]
+        message = {"role": "assistant", "content": content if options.parts else text}
         usage = {"prompt_tokens": 10, "completion_tokens": 3}
-        return self.reply(200, {"choices": [{"message": {"role": "assistant", "content": text}}], "usage": usage})
+        choice = {"message": message, "finish_reason": "length" if options.verdict == "cut" else "stop"}
+        return self.reply(200, {"choices": [choice], "usage": usage})
 
     def reply(self, status: int, content: object) -> None:
         data = json.dumps(content).encode()

@@ -16,7 +16,7 @@ from pairloop.params import Judge as JudgeParams
 from pairloop.rankers import scoring
 from pairloop.rankers.judge import rubrics
 from pairloop.rankers.judge.endpoint import Endpoint
-from pairloop.rankers.judge.ranker import Judge, LocalJudge
+from pairloop.rankers.judge.ranker import Judge, LocalJudge, unread
 from pairloop.samplers import Sampling
 from pairloop.samplers.answers import Policy, Speaker
 
@@ -162,6 +162,14 @@ def test_a_wrong_key_says_where_to_put_the_right_one(serve: Serve, ask: Ask, mon
     [
         ("Good.\nScore: 4", 4),
         ("Score: 1\nNo, wait.\n**Score: 3/5**", 3),
+        ("Score: 4 out of 5", 4),
+        ("**Score:** 4 / 5.", 4),
+        ("Final score: 4.0/5 points", 4),
+        ("Score: 4 (out of 5)", 4),
+        ("<think>\nScore: 1\n</think>\nScore: 4", 4),
+        ("The prompt began the thought.\nScore: 1\n</think>\nScore: 4", 4),
+        ("<think>\nScore: 1", None),
+        ("Score: 4 out of 10", None),
         ("Score: 6", None),
         ("Score: 0", None),
         ("Score: 4.5", None),
@@ -170,6 +178,55 @@ def test_a_wrong_key_says_where_to_put_the_right_one(serve: Serve, ask: Ask, mon
 )
 def test_points_are_read_from_a_line_of_their_own(verdict: str, points: int | None) -> None:
     assert rubrics.points(verdict) == points
+
+
+@pytest.mark.parametrize(
+    ("verdict", "points", "preference"),
+    [
+        ("Good.\nScore: 4", 4, None),
+        ("Better.\nVerdict: A\n", None, 1),
+        ("Let me see.\nScore: 4\nVerdict: A\nOr is it", None, None),
+        ("<think>Verdict: A\nScore: 4", None, None),
+        ("Score: 4 out of", None, None),
+    ],
+)
+def test_of_a_verdict_that_was_cut_off_only_the_last_line_counts(
+    verdict: str, points: int | None, preference: int | None
+) -> None:
+    assert (rubrics.points(verdict, cut_off=True), rubrics.preference(verdict, cut_off=True)) == (points, preference)
+
+
+@pytest.mark.parametrize("rubric", ["additive", "pairwise"])
+def test_a_judge_that_was_cut_off_is_counted_and_the_message_says_what_to_raise(
+    serve: Serve, ask: Ask, rubric: str
+) -> None:
+    found = ask(serve("--verdict", "cut"), rubric).judged(PROMPTS, TEXTS)
+    assert [own.scores for own in found] == [[0, 0, 0], [0, 0, 0]]
+    counts = found[0].counts
+    assert counts["cut_off"] == counts["unparsable"] == counts["requests"]
+    asked = counts["requests"]
+    assert unread(counts, 256) == (
+        f"judge: {asked} of {asked} verdicts cannot be read, {asked} of them cut off at judge.max_new_tokens (256): "
+        "raise it"
+    )
+    assert unread(counts | {"cut_off": 0}, 256) == (
+        f"judge: {asked} of {asked} verdicts cannot be read: the judge does not keep to the form that it is asked for"
+    )
+    assert unread(counts | {"unparsable": 0, "cut_off": 0}, 256) is None
+
+
+def test_content_in_parts_is_joined(serve: Serve, ask: Ask) -> None:
+    assert ask(serve("--parts")).score(PROMPTS, TEXTS) == [[2.0, 3.0, 4.0], [2.0, 5.0, 2.0]]
+
+
+def test_fields_that_a_server_refuses_are_renamed_or_left_out(serve: Serve, ask: Ask) -> None:
+    server = serve("--refuse", "max_tokens", "temperature")
+    with pytest.raises(RankingError, match=r"400.*judge\.max_tokens_field .*judge\.temperature_field"):
+        ask(server).score(PROMPTS, TEXTS)
+    renamed = ask(server, max_tokens_field="max_completion_tokens", temperature_field=None)
+    assert renamed.score(PROMPTS, TEXTS) == [[2.0, 3.0, 4.0], [2.0, 5.0, 2.0]]
+    body = server.requests[-1]["body"]
+    assert body["max_completion_tokens"] == 256 and not {"max_tokens", "temperature"} & set(body)
 
 
 def test_text_that_claims_a_verdict_or_a_border_does_not_leave_its_place() -> None:
@@ -186,7 +243,7 @@ def test_the_policy_judges_itself_and_what_it_babbles_is_counted(tiny_base: Path
     found = [row for shard in scoring.score(rows, ranking, 2, tmp_path) for row in shard]
     assert found[0]["scores"] == [0, 0, 0]
     assert scoring.judge_counts(found) == {
-        **{"requests": 2, "unparsable": 2, "prompt_tokens": 0, "completion_tokens": 8, "retried": 0},
+        **{"requests": 2, "unparsable": 2, "cut_off": 2, "prompt_tokens": 0, "completion_tokens": 8, "retried": 0},
     }
 
 
