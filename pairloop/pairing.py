@@ -8,7 +8,7 @@ from math import log
 
 from pairloop.files.records import Row
 from pairloop.measures.statistics import length_correlation, mean_of_defined
-from pairloop.measures.texts import refuses
+from pairloop.measures.texts import refuses, words
 from pairloop.params import Pair
 from pairloop.work.shards import seed_of
 
@@ -72,8 +72,10 @@ def choose(row: Row, params: Pair, draw: random.Random) -> tuple[list[tuple[int,
 
 
 def _alike_in_length(chosen: str, rejected: str, ratio: float) -> bool:
-    words = sorted(len(text.split()) for text in (chosen, rejected))
-    return ratio == 0 or words[1] <= ratio * words[0]
+    if ratio == 0:
+        return True
+    shorter, longer = sorted(len(words(text)) for text in (chosen, rejected))
+    return longer <= ratio * shorter
 
 
 def _penalised(row: Row, usable: Sequence[int], penalty: float) -> list[Candidate]:
@@ -167,7 +169,7 @@ class Summary:
 
 def _figures(pair: Row) -> tuple[float, ...]:
     chosen, rejected = (pair[side][1]["content"] for side in ("chosen", "rejected"))
-    return margin(pair), len(chosen.split()), len(rejected.split()), refuses(chosen), refuses(rejected)
+    return margin(pair), len(words(chosen)), len(words(rejected)), refuses(chosen), refuses(rejected)
 
 
 def _means(figures: Sequence[tuple[float, ...]]) -> dict[str, float | None]:

@@ -38,6 +38,7 @@ def test_the_best_is_chosen_and_the_worst_rejected() -> None:
         (row([1.0, 1.2]), Pair(min_margin=0.5), "min_margin"),
         (row([1.0, 2.0], ["two words", "no less than five words"]), Pair(max_length_ratio=2.0), "max_length_ratio"),
         (row([2.0, 1.0], ["two words", "no less than five words"]), Pair(max_length_ratio=2.0), "max_length_ratio"),
+        (row([2.0, 1.0], ["雨が降る。" * 50, "雨が降る。"]), Pair(max_length_ratio=2.0), "max_length_ratio"),
         (row([1.0, 2.0, 3.0], cut=(1, 2)), Pair(drop_truncated=True), "truncated"),
     ],
 )

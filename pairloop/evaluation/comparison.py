@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pairloop.evaluation.winrate import length_controlled
 from pairloop.files.records import Row
 from pairloop.measures.statistics import estimate, outcomes
-from pairloop.measures.texts import repetitive
+from pairloop.measures.texts import repetitive, words
 from pairloop.prompts import constraints
 
 
@@ -76,7 +76,7 @@ def form(answers: Sequence[Row]) -> dict[str, float]:
     """
     texts = [row["responses"][0] for row in answers]
     return {
-        "mean_words": statistics.fmean(len(text.split()) for text in texts),
+        "mean_words": statistics.fmean(len(words(text)) for text in texts),
         "mean_tokens": statistics.fmean(row["token_counts"][0] for row in answers),
         "truncated_share": statistics.fmean(row["finish_reasons"][0] == "length" for row in answers),
         "repetitive_share": statistics.fmean(repetitive(text) for text in texts),

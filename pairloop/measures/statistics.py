@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
+from pairloop.measures.texts import words
 from pairloop.work.shards import seed_of
 
 _BATCH = 10_000_000
@@ -74,7 +75,7 @@ def mean_length_correlation(scores: Sequence[Sequence[float]], texts: Sequence[S
 
 def length_correlation(scores: Sequence[float], texts: Sequence[str]) -> float | None:
     """Rank correlation between the scores of one prompt's texts and their numbers of words."""
-    return rank_correlation(scores, [len(text.split()) for text in texts])
+    return rank_correlation(scores, [len(words(text)) for text in texts])
 
 
 def mean_of_defined(values: Sequence[float | None]) -> float | None:

@@ -1,6 +1,14 @@
-"""What shows in a text by itself: that it refuses, and that it loops."""
+"""What shows in a text by itself: how long it is, that it refuses, and that it loops."""
 
 import re
+from functools import cache
+from typing import Any
+
+_SCRIPTS = (
+    *("Han", "Hiragana", "Katakana", "Bopomofo", "Yi", "Thai", "Lao", "Khmer", "Myanmar", "Tibetan"),
+    *("Javanese", "Balinese", "Tai_Le", "New_Tai_Lue", "Tai_Tham"),
+)
+"""Scripts of languages that put no space between words. Korean does."""
 
 _REFUSAL = re.compile(
     r"\b(?:i|we)(?:['\u2019]m|\sam|\sare)?\s*(?:really\s|very\s|so\s)?(?:sorry|afraid)\b.{0,40}\b(?:can(?:not|['\u2019]t)|unable)"
@@ -23,8 +31,44 @@ def refuses(response: str) -> bool:
     return bool(_REFUSAL.search(response[:_OPENING]))
 
 
+def words(text: str) -> list[str]:
+    """What stands between spaces; of a script that is written without them, each letter or digit.
+
+    So 8 and 256 Japanese characters are 8 and 256 words, and English is counted as `text.split()` does. Punctuation
+    beside such a letter belongs to it.
+    """
+    # Most texts need no second look, and are spared it.
+    if text.isascii() or not unspaced().search(text):
+        return text.split()
+    return [piece.strip() for piece in pieces(text)]
+
+
+def pieces(text: str) -> list[str]:
+    """`words`, each with the white space after it: joined, they are the text without the space that it begins with."""
+    found: list[str] = _pieces().findall(text)
+    return found
+
+
+@cache
+def _pieces() -> Any:
+    import regex
+
+    rest = r"[^\p{L}\p{N}\s]*"  # punctuation, and vowel signs above or below a letter
+    letter = rf"{unspaced().pattern}{rest}"
+    return regex.compile(rf"(?:{rest}{letter}|(?:(?!{unspaced().pattern})\S)+)\s*")
+
+
+@cache
+def unspaced() -> Any:
+    """A pattern of the package `regex`: one letter or digit of a script that is written without spaces."""
+    import regex
+
+    scripts = "".join(rf"\p{{Script={name}}}" for name in _SCRIPTS)
+    return regex.compile(rf"(?=[\p{{L}}\p{{N}}])[{scripts}ー]")
+
+
 def repetitive(text: str) -> bool:
     """Whether a text loops: of its four-word sequences, fewer than three in four are different."""
-    words = text.lower().split()
-    sequences = [tuple(words[i : i + 4]) for i in range(len(words) - 3)]
+    told = words(text.lower())
+    sequences = [tuple(told[i : i + 4]) for i in range(len(told) - 3)]
     return len(sequences) >= 4 and len(set(sequences)) < 0.75 * len(sequences)

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pairloop.errors import DataError
+from pairloop.measures.texts import unspaced
 from pairloop.prompts import counting
 
 Constraint = dict[str, Any]
@@ -83,9 +84,9 @@ def check(constraint: Constraint, response: str) -> bool:
         case "avoids":
             return not _includes(response, constraint["text"])
         case "starts":
-            return re.match(_whole(_trimmed(constraint["text"])), _trimmed(response)) is not None
+            return _whole(constraint["text"]).match(_trimmed(response)) is not None
         case "ends":
-            return re.search(_whole(_trimmed(constraint["text"])) + "$", _trimmed(response)) is not None
+            return _whole(constraint["text"], "$").search(_trimmed(response)) is not None
         case "case":
             return _has_case(response, constraint["case"])
         case "json":
@@ -166,13 +167,21 @@ def _trimmed(text: str) -> str:
     return text[kept[0] : kept[-1] + 1]
 
 
-def _whole(text: str) -> str:
-    """A pattern for a plain text as whole words. "dog" stands in "dog's" and "dog-eared", but "can" not in "can't"."""
-    return rf"(?<!\w)(?<!\w'){re.escape(text)}(?!\w)(?!'t(?!\w))"
+def _whole(text: str, after: str = "") -> Any:
+    """A pattern for a text, plain, as whole words. "dog" stands in "dog's" and "dog-eared", but "can" not in "can't".
+
+    Beside a letter of a script that is written without spaces, a word may begin and end anywhere.
+    """
+    import regex
+
+    letter = unspaced().pattern
+    begins = rf"(?:(?<!\w)|(?<={letter})|(?={letter}))(?<!\w')"
+    ends = rf"(?:(?!\w)|(?={letter})|(?<={letter}))(?!'t(?!\w))"
+    return regex.compile(f"{begins}{re.escape(_trimmed(text))}{ends}{after}")
 
 
 def _includes(response: str, text: str) -> bool:
-    return re.search(_whole(_trimmed(text)), _plain(response)) is not None
+    return _whole(text).search(_plain(response)) is not None
 
 
 def _has_case(response: str, case: str) -> bool:

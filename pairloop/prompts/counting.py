@@ -6,6 +6,8 @@ All take text from `clean`.
 import re
 import unicodedata
 
+from pairloop.measures.texts import unspaced
+
 _APOSTROPHES = dict.fromkeys("\u2018\u2019\u02bc", "'")
 _HYPHENS = dict.fromkeys("\u2010\u2011", "-")
 _LOOK_ALIKES = str.maketrans(_APOSTROPHES | _HYPHENS | {"\u2028": "\n", "\u2029": "\n\n"})
@@ -41,8 +43,12 @@ def clean(text: str) -> str:
 
 
 def words(text: str) -> int:
-    """Words. "ice-cold", "don't", "3.5", "1,000" and "e.g." are one each; marks and numbers of list items are none."""
-    return len(_WORD.findall(_MARKER.sub("", text)))
+    """Words. "ice-cold", "don't", "3.5", "1,000" and "e.g." are one each; marks and numbers of list items are none.
+
+    Of a script that is written without spaces, each letter is one.
+    """
+    spaced, letters = unspaced().subn(" ", _MARKER.sub("", text))
+    return int(letters) + len(_WORD.findall(spaced))
 
 
 def paragraphs(text: str) -> int:

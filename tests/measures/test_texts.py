@@ -2,7 +2,7 @@
 
 import pytest
 
-from pairloop.measures.texts import refuses, repetitive
+from pairloop.measures.texts import pieces, refuses, repetitive, words
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,42 @@ def test_a_loop_is_repetitive_and_a_list_is_not() -> None:
     assert repetitive("the cat sat on the mat and " * 6)
     assert not repetitive("1. Wash the apples. 2. Cut them into small pieces. 3. Put them in a bowl.")
     assert not repetitive("no no no")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "one",
+        "  two\n words ",
+        "it's - well... e.g. 3,5 \u00a0 \U0001f600 na\u00efve",
+        "한국어 문장 하나",
+        "слово за словом",
+    ],
+)
+def test_words_of_a_script_with_spaces_are_what_stands_between_them(text: str) -> None:
+    assert words(text) == text.split() == [piece.strip() for piece in pieces(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("今日は、晴れ。", ["今", "日", "は、", "晴", "れ。"]),
+        ("「今日」はiPhoneを 3個", ["「今", "日」", "は", "iPhone", "を", "3", "個"]),
+        ("คนดี", ["ค", "น", "ดี"]),
+        ("カード", ["カ", "ー", "ド"]),
+    ],
+)
+def test_of_a_script_without_spaces_every_letter_is_a_word(text: str, expected: list[str]) -> None:
+    assert words(text) == expected
+    assert "".join(pieces(text)) == text
+
+
+@pytest.mark.parametrize("letter", ["字", "あ", "ア", "ก", "ກ", "ក", "က", "𠀀"])
+def test_8_and_256_letters_are_as_many_words(letter: str) -> None:
+    assert [len(words(letter * count)) for count in (8, 256)] == [8, 256]
+
+
+def test_a_loop_without_spaces_is_repetitive_and_a_sentence_is_not() -> None:
+    assert repetitive("雨が降る。" * 6)
+    assert not repetitive("りんごを洗って小さく切り、鍋に入れて弱火で二十分ほど煮ます。")

@@ -10,6 +10,10 @@ from pairloop.prompts import counting
 from pairloop.prompts.constraints import check, holds, parse, share
 
 WORDS = [
+    ("今日は、晴れ。", 5),
+    ("水 を" + "飲" * 20, 22),
+    ("iPhoneを3個", 4),
+    ("한국어 문장", 2),
     ("one two three", 3),
     ("Don't stop, they're the dogs' toys.", 6),
     ("Don\u2019t stop", 2),
@@ -17,7 +21,7 @@ WORDS = [
     ("The sea — grey and wide—rose.", 6),
     ("It costs 3.50 or 1,000 or 10:30.", 7),
     ("Bring fruit, e.g. apples, at 9 a.m. today", 8),
-    ("Zürich, naïve, Ελλάδα, 東京", 4),
+    ("Zürich, naïve, Ελλάδα, 東京", 5),
     ("e\u0301te\u0301", 1),
     ("zero\u200bwidth and soft\u00adhyphen", 3),
     ("and/or", 2),
@@ -150,6 +154,11 @@ def test_commas_of_every_script_and_in_numbers_count(text, count):
         ("a.b", "axb", False),
         ("axb", "a.b", False),
         ("cold_blooded snake_case", "snake", False),
+        ("今日は晴16度です", "晴", True),
+        ("今日は晴16度です", "16度", True),
+        ("今日は晴16度です", "6度", False),
+        ("今日は晴16度です", "雨", False),
+        ("iPhoneを買う", "iphone", True),
     ],
 )
 def test_a_text_is_included_only_as_whole_words(response, text, expected):

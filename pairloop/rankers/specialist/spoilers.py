@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from random import Random
 
+from pairloop.measures.texts import pieces, unspaced
+
 Spoiler = Callable[[str, str, Sequence[str], Random], str]
 """Given a prompt, a good answer to it, good answers to other prompts, and where to draw from: a worse answer."""
 
@@ -182,7 +184,10 @@ Their fixed phrases stand in no spoiler."""
 
 def _words(text: str) -> list[str]:
     """Words with the white space after them, so that line breaks stay."""
-    return re.findall(r"\S+\s*", text.strip() + " ")
+    found = pieces(text.strip())
+    if found and not unspaced().search(found[-1]):
+        found[-1] += " "  # it may be put before another
+    return found
 
 
 def _joined(words: Sequence[str]) -> str:
@@ -191,4 +196,4 @@ def _joined(words: Sequence[str]) -> str:
 
 def _sentences(text: str) -> list[str]:
     """Sentences and lines without surrounding space; of a text without any, one that is empty."""
-    return [part.strip() for part in re.split(r"(?<=[.!?])\s+|\n+", text.strip()) if part.strip()] or [""]
+    return [part.strip() for part in re.split(r"(?<=[.!?])\s+|(?<=[。！？])|\n+", text.strip()) if part.strip()] or [""]

@@ -59,6 +59,14 @@ def made_by(kind, seed=1):
     return SPOILERS[kind](PROMPT, ANSWER, OTHERS, random.Random(seed))
 
 
+def test_spoilers_find_words_and_sentences_where_there_are_no_spaces():
+    answer = "りんごを洗います。小さく切ります。鍋に入れます。"
+    for kind in ("shuffle", "drop", "loop", "repeat", "truncate", "salad"):
+        spoiled = SPOILERS[kind](PROMPT, answer, OTHERS, random.Random(1))
+        assert spoiled not in (answer, ""), kind
+    assert HACKS["first_sentence"](PROMPT, answer, "") == "りんごを洗います。"
+
+
 def test_spoilers_do_what_their_names_say():
     words = Counter(ANSWER.split())
     assert Counter(made_by("shuffle").split()) == words and made_by("shuffle").split() != ANSWER.split()
