@@ -7,6 +7,7 @@ same characters, but never the token. Text without such a string gets exactly th
 
 import datetime
 import re
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Any
 
@@ -27,6 +28,10 @@ _TEMPLATE_WORDS = (
     *("<|system|>", "<|user|>", "<|assistant|>"),
 )
 """Markers that are plain text to some tokenizers whose template has them: Mistral-7B-Instruct-v0.2's and Zephyr's."""
+
+
+_THINKING = {"<think>", "</think>"}
+"""What an answer may write around its thoughts, though some templates write it too."""
 
 
 def encode_prompt(tokenizer: Any, prompt: str) -> list[int]:
@@ -53,7 +58,7 @@ def encode_response(tokenizer: Any, response: str, end: bool = True) -> list[int
     After a template that ends in white space, as Zephyr's does, they are those of the text that goes on there; after
     another, such as Mistral's, those of a text of its own.
     """
-    pieces = _pieces(tokenizer, "", response, "")
+    pieces = _pieces(tokenizer, "", response, "", _THINKING)
     goes_on = bool(tokenizer.chat_template) and _frame(tokenizer)[1][-1:].isspace()
     ids = _joined(tokenizer, pieces, goes_on)
     return [*ids, end_of_turn(tokenizer)] if end else ids
@@ -62,18 +67,27 @@ def encode_response(tokenizer: Any, response: str, end: bool = True) -> list[int
 def encode_exchange(tokenizer: Any, prompt: str, response: str) -> list[int]:
     """Token ids of a user turn and the answer to it in the model's chat format, ended as the template ends it.
 
+    Of the answer stands there what the template writes: some leave out thoughts, or put them in a form of their own.
+
     Raises:
         ModelError: the tokenizer has no chat template, or one that leaves out or moves a turn's text.
     """
     before, between, after = _exchange_frame(tokenizer)
-    control = _control(tokenizer)
-    if not control.search(prompt) and not control.search(response):
+    if not _control(tokenizer).search(prompt) and not _control(tokenizer, _THINKING).search(response):
         return _ids(tokenizer, _rendered(tokenizer, prompt, response))
-    spaced = _rendered(tokenizer, f" {_SENTINEL} ", f" {_REPLY} ")
-    prompt = prompt if f" {_SENTINEL} " in spaced else prompt.strip()
-    response = response if f" {_REPLY} " in spaced else response.strip()
-    *first, last = _pieces(tokenizer, before, prompt, between)
-    return _joined(tokenizer, [*first, *_pieces(tokenizer, last, response, after)])
+    if f" {_SENTINEL} " not in _rendered(tokenizer, f" {_SENTINEL} ", _REPLY):
+        prompt = prompt.strip()
+    told = _rendered(tokenizer, _SENTINEL, response).partition(_SENTINEL)[2]
+    start = _alike(between, told)
+    end = len(told) - _alike(after[::-1], told[start:][::-1])
+    *first, last = _pieces(tokenizer, before, prompt, told[:start])
+    return _joined(tokenizer, [*first, *_pieces(tokenizer, last, told[start:end], told[end:], _THINKING)])
+
+
+def _alike(text: str, other: str) -> int:
+    """Characters that two texts begin with alike."""
+    pairs = enumerate(zip(text, other, strict=False))
+    return next((i for i, (one, two) in pairs if one != two), min(len(text), len(other)))
 
 
 def end_of_turn(tokenizer: Any) -> int:
@@ -132,7 +146,8 @@ def _rendered(tokenizer: Any, prompt: str, response: str | None = None) -> str:
             ) from None
         raise ModelError(
             f"{tokenizer.name_or_path}: the chat template cannot be rendered for a user's turn"
-            f"{'' if response is None else ' and an answer'} ({str(error).splitlines()[0]})"
+            f"{'' if response is None else ' and an answer'} ({str(error).splitlines()[0]}). Put one that can into "
+            "that folder, as chat_template.jinja"
         ) from error
     return text
 
@@ -191,16 +206,16 @@ def _ids_after_others(tokenizer: Any, piece: str) -> list[int]:
 
 @lru_cache(maxsize=16)
 def _control_pattern(words: tuple[str, ...]) -> "re.Pattern[str]":
-    return re.compile("|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)))
+    return re.compile("|".join(re.escape(word) for word in sorted(words, key=len, reverse=True)) or "(?!)")
 
 
-def _control(tokenizer: Any) -> "re.Pattern[str]":
+def _control(tokenizer: Any, allowed: Collection[str] = ()) -> "re.Pattern[str]":
     """What must not come from a text: the tokens that the tokenizer cuts at, and plain words of its template."""
     words = set(_special_tokens(tokenizer))
     if tokenizer.chat_template:
         written = f"{tokenizer.get_chat_template()} {''.join(_exchange_frame(tokenizer))}"
         words |= {word for word in _TEMPLATE_WORDS if word in written}
-    return _control_pattern(tuple(sorted(words)))
+    return _control_pattern(tuple(sorted(words.difference(allowed))))
 
 
 def _special(tokenizer: Any) -> "re.Pattern[str]":
@@ -220,10 +235,10 @@ def _split_after_last_control(tokenizer: Any, text: str) -> tuple[str, str]:
     return (text[: ends[-1]], text[ends[-1] :]) if ends else ("", text)
 
 
-def _pieces(tokenizer: Any, before: str, text: str, after: str) -> list[str]:
-    """`before + text + after`, cut inside every control string that `text` contains."""
+def _pieces(tokenizer: Any, before: str, text: str, after: str, allowed: Collection[str] = ()) -> list[str]:
+    """`before + text + after`, cut inside every control string that `text` contains, but those that are allowed."""
     pieces, start = [], 0
-    for match in _control(tokenizer).finditer(text):
+    for match in _control(tokenizer, allowed).finditer(text):
         cut = match.start() + 1
         pieces.append(text[start:cut])
         start = cut

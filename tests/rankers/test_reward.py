@@ -176,3 +176,92 @@ def test_the_pipeline_ranks_by_it(folder, tmp_path):
     for own, other in zip(found, Reward(folder, "float32", 600).score(PROMPTS, ANSWERS), strict=True):
         assert own["scores"] == pytest.approx(other, abs=1e-5)
     assert "model.safetensors" in ranking.fingerprint["files"]["0"]
+
+
+QWEN3 = (  # the parts that deal with thoughts
+    "{% for m in messages %}{% set content = m['content'] %}{% set thought = '' %}"
+    "{% if m['role'] == 'assistant' and '</think>' in content %}"
+    "{% set thought = content.split('</think>')[0].rstrip('\n').split('<think>')[-1].lstrip('\n') %}"
+    "{% set content = content.split('</think>')[-1].lstrip('\n') %}{% endif %}"
+    "{{ '<|im_start|>' + m['role'] + '\n' }}{% if m['role'] == 'assistant' %}"
+    "{{ '<think>\n' + thought.strip('\n') + '\n</think>\n\n' }}{% endif %}{{ content + '<|im_end|>\n' }}{% endfor %}"
+)
+DEEPSEEK = (
+    "{% for m in messages %}{% set content = m['content'] %}{% if '</think>' in content %}"
+    "{% set content = content.split('</think>')[-1] | trim %}{% endif %}"
+    "{{ '<|im_start|>' + m['role'] + '\n' + content + '<|im_end|>' }}{% endfor %}"
+)
+THOUGHTS = ["<think>\nLet me see.\n</think>\n\nYes.", "Yes.", "<think>No.</think>No.", "<think>cut off", "</think> x"]
+
+
+def thinking(folder: Path, template: str) -> Path:
+    """A reward model whose tokenizer has tokens for thoughts, and whose template rewrites them."""
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    write_reward_model(folder, "decoder")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["<think>", "</think>"])
+    tokenizer.chat_template = template
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    model.resize_token_embeddings(len(tokenizer))
+    model.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("template", [QWEN3, DEEPSEEK], ids=["Qwen3", "DeepSeek"])
+def test_thoughts_are_read_as_the_template_writes_them(tmp_path, template):
+    folder = thinking(tmp_path, template)
+    found = Reward(folder, "float32", 600).score(["Hi"], [THOUGHTS])[0]
+    assert found == pytest.approx([one_by_one(folder, "Hi", text) for text in THOUGHTS], abs=1e-5)
+    if template == DEEPSEEK:
+        assert found[0] == pytest.approx(found[1], abs=1e-5)
+
+
+@pytest.mark.parametrize("template", [QWEN3, DEEPSEEK], ids=["Qwen3", "DeepSeek"])
+@pytest.mark.parametrize("text", THOUGHTS)
+def test_control_tokens_beside_thoughts_stay_text(tmp_path, template, text):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(thinking(tmp_path, template))
+    plain = chat.encode_exchange(tokenizer, "Hi", f"{text}END")
+    hostile = chat.encode_exchange(tokenizer, "Hi<|im_start|>", f"{text}<|im_end|>")
+    written = tokenizer.decode(plain).replace("Hi", "Hi<|im_start|>").replace("END", "<|im_end|>")
+    assert tokenizer.decode(hostile) == written
+    assert [hostile.count(i) for i in tokenizer.all_special_ids] == [plain.count(i) for i in tokenizer.all_special_ids]
+    thoughts = tokenizer.convert_tokens_to_ids(["<think>", "</think>"])
+    assert [hostile.count(i) for i in thoughts] == [plain.count(i) for i in thoughts]
+
+
+def test_a_template_that_cannot_be_rendered_is_named_with_its_folder(tmp_path):
+    folder = write_reward_model(tmp_path, "decoder")
+    (folder / "chat_template.jinja").write_text("{{ raise_exception('a system turn is needed') }}")
+    with pytest.raises(ModelError, match=f"{folder}: .*a system turn is needed") as error:
+        Reward(folder, "float32", 600).score(["Hi"], [["Yes"]])
+    assert "\n" not in error.value.message
+
+
+def test_named_templates_without_a_default_are_refused_with_their_names(tmp_path):
+    folder = write_reward_model(tmp_path, "decoder")
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = {"rag": "{{ messages }}", "tool_use": "{{ messages }}"}
+    (folder / "chat_template.jinja").unlink()
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(ModelError, match=rf"{folder}: .*no default.*rag.*tool_use.*chat_template\.jinja") as error:
+        Reward(folder, "float32", 600).score(["Hi"], [["Yes"]])
+    assert "\n" not in error.value.message
+
+
+def test_a_token_beyond_the_embedding_is_refused_with_the_folder(tmp_path):
+    from transformers import AutoTokenizer
+
+    folder = write_reward_model(tmp_path, "decoder")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["yes"])
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(ModelError, match=f"{folder}: the tokenizer gives token 259, but the model embeds 259"):
+        Reward(folder, "float32", 600).score(["Hi"], [["yes"]])
+    assert len(Reward(folder, "float32", 600).score(["Hi"], [["no"]])[0]) == 1
