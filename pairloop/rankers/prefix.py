@@ -8,6 +8,8 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from pairloop.errors import ModelError
+
 Forward = Callable[[Any, Any], Any]
 """Given token ids [B, T] and a cache of what was read before them: extends the cache and returns a tensor whose first
 two dimensions are B and T."""
@@ -36,6 +38,9 @@ def read_after(
     Yields:
         Indices of B answers, and the tensor of `forward`. Its position 0 is the prompt's last token, positions 1 to n
         are the answer's n tokens, and the rest is padding.
+
+    Raises:
+        ModelError: the model has no such token.
     """
     import torch
     from transformers import DynamicCache
@@ -45,14 +50,11 @@ def read_after(
         read = copy.deepcopy(opening) if 0 < known < len(prompt_ids) else DynamicCache(config=model.config)
         left = prompt_ids[read.get_seq_length() : -1]
         if left:
-            prefill(torch.tensor([left], device=model.device), read)
-        rows = [[prompt_ids[-1], *answer] for answer in answers]
-        for batch in batches([len(row) for row in rows], batch_tokens):
+            prefill(_tensor(model, [left]), read)
+        for batch in batches([1 + len(answer) for answer in answers], batch_tokens):
             cache = copy.deepcopy(read)
             cache.batch_repeat_interleave(len(batch))
-            width = max(len(rows[i]) for i in batch)
-            padded = [rows[i] + [0] * (width - len(rows[i])) for i in batch]
-            yield batch, forward(torch.tensor(padded, device=model.device), cache)
+            yield batch, forward(_tensor(model, [[prompt_ids[-1], *answers[i]] for i in batch]), cache)
 
 
 def read_opening(model: Any, opening_ids: Sequence[int], prefill: Forward) -> Any:
@@ -69,7 +71,7 @@ def read_opening(model: Any, opening_ids: Sequence[int], prefill: Forward) -> An
     cache = DynamicCache(config=model.config)
     if opening_ids:
         with torch.inference_mode():
-            prefill(torch.tensor([list(opening_ids)], device=model.device), cache)
+            prefill(_tensor(model, [opening_ids]), cache)
     return cache
 
 
@@ -84,7 +86,34 @@ def batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
     return found
 
 
+def _tensor(model: Any, rows: Sequence[Sequence[int]]) -> Any:
+    """Token ids [B, T] of rows, the shorter ones filled up on the right."""
+    import torch
+
+    check_ids(model, rows)
+    width = max(len(row) for row in rows)
+    return torch.tensor([[*row, *[0] * (width - len(row))] for row in rows], device=model.device)
+
+
+def check_ids(model: Any, rows: Sequence[Sequence[int]]) -> None:
+    """Refuse tokens that a model does not have, instead of an index that is out of range.
+
+    Raises:
+        ModelError: an id is none of the embedding's.
+    """
+    top, known = max((token for row in rows for token in row), default=-1), _tokens(model)
+    if top >= known:
+        raise ModelError(
+            f"{model.name_or_path}: the tokenizer gives token {top}, but the model embeds {known}, counted from 0. Put "
+            "the tokenizer that was published with these weights into that folder"
+        )
+
+
+def _tokens(model: Any) -> int:
+    return int(model.get_input_embeddings().weight.shape[0])
+
+
 def own_padding(model: Any) -> int | None:
     """The padding token that a model's config names, if the model has it: what the model itself looks for in a row."""
     pad: int | None = model.config.get_text_config().pad_token_id
-    return pad if pad is not None and 0 <= pad < model.get_input_embeddings().num_embeddings else None
+    return pad if pad is not None and 0 <= pad < _tokens(model) else None

@@ -11,7 +11,7 @@ from typing import Any
 
 from pairloop.errors import ModelError
 from pairloop.models import chat, references
-from pairloop.rankers.prefix import batches, own_padding
+from pairloop.rankers.prefix import batches, check_ids, own_padding
 
 
 class Reward:
@@ -84,6 +84,7 @@ class Reward:
         import torch
 
         found = [0.0] * len(rows)
+        check_ids(self._model, rows)
         with torch.inference_mode():
             for batch in batches([len(row) for row in rows], self._batch_tokens):
                 logits = self._logits([rows[i] for i in batch])[:, 0].float()

@@ -9,6 +9,7 @@ from architectures import CLASSIFIERS, DECODERS, write_decoder
 from ranker_data import TEMPLATE, write_encoder
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
+from pairloop.errors import ModelError
 from pairloop.models import chat, references
 from pairloop.rankers.likelihood import Likelihood
 from pairloop.rankers.reward import Reward
@@ -122,3 +123,15 @@ def test_an_encoder_reads_each_text_as_alone(kind: str, pad: str | None, tmp_pat
         with torch.no_grad():
             states = model(torch.tensor([ids]), token_type_ids=torch.tensor([kinds])).last_hidden_state
             assert score == pytest.approx(float(model.head(states.mean(1))), abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["likelihood", "specialist"])
+def test_a_token_beyond_the_base_s_embedding_is_refused_with_the_folder(kind: str, tmp_path: Path) -> None:
+    tokenizer = references.load_tokenizer(write_decoder(tmp_path, "llama"))
+    tokenizer.add_tokens(["kiwi"])
+    model = references.load_model(tmp_path, "float32")
+    with pytest.raises(ModelError, match=f"{tmp_path}: the tokenizer gives token 259, but the model embeds 259"):
+        if kind == "likelihood":
+            Likelihood(model, tokenizer, 512).score([PROMPT], [["emu", "kiwi"]])
+        else:
+            HiddenStates(model, tokenizer, 0.5, 512).means([PROMPT], [["emu", "kiwi"]])

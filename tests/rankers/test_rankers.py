@@ -238,10 +238,10 @@ def test_a_specialist_scores_by_standardised_features(tiny):
 
 
 def test_a_saved_head_scores_the_same_after_loading(tmp_path, tiny):
-    made, hidden = some_head(), HiddenStates(*tiny, 0.5, 512)
-    head.save(made, tmp_path)
+    fitted, hidden = some_head(), HiddenStates(*tiny, 0.5, 512)
+    head.save(fitted, tmp_path)
     loaded = head.load(tmp_path, {"a": "b"})
-    assert Specialist(loaded, hidden).score(PROMPTS, ANSWERS) == Specialist(made, hidden).score(PROMPTS, ANSWERS)
+    assert Specialist(loaded, hidden).score(PROMPTS, ANSWERS) == Specialist(fitted, hidden).score(PROMPTS, ANSWERS)
     first = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     head.save(loaded, tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == first

@@ -14,7 +14,7 @@ from pairloop.files.records import read_json, write_json
 from pairloop.models import chat, fetch, references
 from pairloop.params import Encoder as EncoderParams
 from pairloop.rankers import Ranker
-from pairloop.rankers.prefix import batches, own_padding
+from pairloop.rankers.prefix import batches, check_ids, own_padding
 from pairloop.rankers.specialist.comparisons import Comparison
 from pairloop.work.shards import seed_of
 
@@ -47,6 +47,7 @@ class Encoder:
         pairs = [(prompt, text) for prompt, texts in zip(prompts, candidates, strict=True) for text in texts]
         ids = [self.encode(*pair) for pair in pairs]
         scores = [0.0] * len(ids)
+        check_ids(self._model, [own for own, _ in ids])
         with torch.inference_mode(), packed_linears(self._model):
             for batch in batches([len(own) for own, _ in ids], self._batch_tokens):
                 for i, score in zip(batch, self.forward([ids[i] for i in batch]).tolist(), strict=True):
