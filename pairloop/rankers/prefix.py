@@ -113,6 +113,18 @@ def _tokens(model: Any) -> int:
     return int(model.get_input_embeddings().weight.shape[0])
 
 
+def context(model: Any) -> int | None:
+    """Tokens that a model can read; None where it has no limit of its own."""
+    from torch.nn import Embedding
+
+    for name, module in model.named_modules():
+        # RoBERTa and its like count positions from the one after their padding token's number.
+        if name.endswith("position_embeddings") and isinstance(module, Embedding) and module.padding_idx is not None:
+            return int(module.num_embeddings - module.padding_idx - 1)
+    stated: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return stated
+
+
 def own_padding(model: Any) -> int | None:
     """The padding token that a model's config names, if the model has it: what the model itself looks for in a row."""
     pad: int | None = model.config.get_text_config().pad_token_id

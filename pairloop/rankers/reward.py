@@ -11,7 +11,7 @@ from typing import Any
 
 from pairloop.errors import ModelError
 from pairloop.models import chat, references
-from pairloop.rankers.prefix import batches, check_ids, own_padding
+from pairloop.rankers.prefix import batches, check_ids, context, own_padding
 
 
 class Reward:
@@ -41,7 +41,8 @@ class Reward:
             )
         self._pad = own_padding(self._model)
         self._batch_tokens = batch_tokens
-        self._context = _context(self._model, self._tokenizer)
+        stated = int(self._tokenizer.model_max_length)
+        self._context = min(stated, context(self._model) or stated)
         self.cut = 0
         """Different pairs of a prompt and a response that were cut since loading."""
 
@@ -154,12 +155,6 @@ def _filler(rows: Sequence[list[int]]) -> int:
     """
     ends = {row[-1] for row in rows}
     return next(i for i in count() if i not in ends)
-
-
-def _context(model: Any, tokenizer: Any) -> int:
-    """Tokens that the model can read."""
-    stated = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return min(int(tokenizer.model_max_length), int(stated or tokenizer.model_max_length))
 
 
 def _longest(text: str, fits: Callable[[str], bool]) -> str:

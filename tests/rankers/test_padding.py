@@ -11,9 +11,11 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceCl
 
 from pairloop.errors import ModelError
 from pairloop.models import chat, references
+from pairloop.params import Encoder as EncoderParams
 from pairloop.rankers.likelihood import Likelihood
 from pairloop.rankers.reward import Reward
-from pairloop.rankers.specialist.encoder import Encoder
+from pairloop.rankers.specialist.comparisons import Comparison
+from pairloop.rankers.specialist.encoder import Encoder, train_encoder
 from pairloop.rankers.specialist.hidden import HiddenStates
 
 PROMPT = "Name three birds that can not fly, please."
@@ -135,3 +137,12 @@ def test_a_token_beyond_the_base_s_embedding_is_refused_with_the_folder(kind: st
             Likelihood(model, tokenizer, 512).score([PROMPT], [["emu", "kiwi"]])
         else:
             HiddenStates(model, tokenizer, 0.5, 512).means([PROMPT], [["emu", "kiwi"]])
+
+
+@pytest.mark.parametrize(("kind", "room"), [("bert", 64), ("roberta", 63)])
+def test_an_encoder_is_asked_for_no_more_tokens_than_it_reads(kind: str, room: int, tmp_path: Path) -> None:
+    source, comparison = write_encoder(tmp_path / "published", kind), Comparison("say", "tea", "milk " * 99, "x", True)
+    asked: dict[str, Any] = {"model": str(source), "sha256": None, "epochs": 1}
+    train_encoder([comparison], EncoderParams(**asked, max_tokens=room), tmp_path / "out", 0, 512)
+    with pytest.raises(ModelError, match=rf"encoder\.max_tokens is {room + 1}, but encoder\.model reads {room} tokens"):
+        train_encoder([comparison], EncoderParams(**asked, max_tokens=room + 1), tmp_path / "out", 0, 512)

@@ -14,7 +14,7 @@ from pairloop.files.records import read_json, write_json
 from pairloop.models import chat, fetch, references
 from pairloop.params import Encoder as EncoderParams
 from pairloop.rankers import Ranker
-from pairloop.rankers.prefix import batches, check_ids, own_padding
+from pairloop.rankers.prefix import batches, check_ids, context, own_padding
 from pairloop.rankers.specialist.comparisons import Comparison
 from pairloop.work.shards import seed_of
 
@@ -134,6 +134,9 @@ def train_encoder(
 
     source = _source(params)
     model, tokenizer = _published(source)
+    room = context(model)
+    if room is not None and params.max_tokens > room:
+        raise ModelError(f"encoder.max_tokens is {params.max_tokens}, but encoder.model reads {room} tokens: lower it")
     encoder = Encoder(model, tokenizer, params.max_tokens, batch_tokens)
     trained = _trainable(model, params.layers)
     fitted = [comparison for comparison in comparisons if comparison.fitted]
