@@ -42,8 +42,13 @@ class Pool(Section):
     """Prompts with more characters are left out, and counted."""
 
     near_duplicate: Share = 0.7
-    """Jaccard similarity of five-character shingles (estimated by MinHash) from which two prompts count as the same.
-    1 removes only prompts with the same shingles."""
+    """Jaccard similarity of five-character shingles from which two prompts count as the same (found by sketches, which
+    overlook one pair in a hundred just at the threshold). 1 removes only prompts with the same shingles."""
+
+    contained: Share = 0.8
+    """Share of a held-out prompt's five-character shingles, in one stretch of a training prompt, from which the
+    training prompt counts as holding it and is left out. 1 removes only prompts that have all of it. Held-out prompts
+    under 20 characters are not looked for inside others."""
 
 
 class Prompts(Section):

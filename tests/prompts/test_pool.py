@@ -10,7 +10,7 @@ import pytest
 from pairloop import params
 from pairloop.errors import DataError
 from pairloop.files import records
-from pairloop.prompts import pool, slices, sources
+from pairloop.prompts import pool, similarity, slices, sources
 from pairloop.work import shards
 
 SETTINGS = params.Pool()
@@ -115,21 +115,55 @@ def test_a_prompt_like_a_held_out_one_leaves_the_pool_and_the_eval_set_keeps_it(
     assert counts["dropped"] == {"in_eval": 2}
 
 
+HELD_OUT = "Why does a cut apple turn brown after a while?"
+LONG = "The harbour was quiet that morning, and nobody had yet opened the shutters of the fish market. " * 4
+
+
+@pytest.mark.parametrize(
+    ("prompt", "gives_away"),
+    [
+        (f"You are a friendly teacher. {HELD_OUT} Answer in three sentences, and give an example.", True),
+        (f"{LONG}\n\nNow something else: why does a cut  apple turn brown, after a while? {LONG}", True),
+        (f"{HELD_OUT.upper()} {LONG}", True),
+        (f"{LONG}{HELD_OUT}", True),
+        (f"Why does {LONG} a cut apple {LONG} turn brown {LONG} after a while?", False),
+        ("Why does a cut pear stay white after a while? Name three other fruits that stay white for days.", False),
+        (LONG, False),
+    ],
+)
+def test_a_prompt_with_a_held_out_one_inside_it_leaves_the_pool(prompt, gives_away):
+    kept, _, counts = pool.build([row(prompt)], [row("What is a sonnet made of?"), row(HELD_OUT)], SETTINGS, 0)
+    assert counts["dropped"] == ({"in_eval": 1} if gives_away else {}) and len(kept) == (not gives_away)
+
+
+def test_containment_is_the_share_that_stands_together():
+    assert similarity.contained("abcdefgh", "xx ABCDefgh yy") == 1.0
+    assert similarity.contained("abcdefghij", "abcdefgh") == 4 / 6
+    assert similarity.contained("abcdefghij", "abcdef" + "x" * 40 + "efghij") == 2 / 6
+    assert similarity.contained("ab", "xaby") == 0.0
+
+
+def test_a_very_short_held_out_prompt_may_stand_inside_others():
+    held_out = [row("Name a bird.")]
+    train = [row("Name a bird. Then tell a story about it."), row("Name a bird!")]
+    assert pool.build(train, held_out, params.Pool(near_duplicate=0.6), 0)[2]["dropped"] == {"in_eval": 1}
+
+
 def test_whatever_is_dropped_as_near_really_is_as_similar_as_the_threshold():
     rows = prompts(60) + [row(r["prompt"][: random.Random(i).randint(20, 80)]) for i, r in enumerate(prompts(60))]
     kept, _, counts = pool.build(rows, [], SETTINGS, 0)
     gone = [r for r in rows if r not in kept]
     assert len(gone) == sum(counts["dropped"].values()) > 5
     for r in gone:
-        assert max(pool.similarity(r["prompt"], k["prompt"]) for k in kept) >= SETTINGS.near_duplicate
+        assert max(similarity.jaccard(r["prompt"], k["prompt"]) for k in kept) >= SETTINGS.near_duplicate
     pairs = [(a, b) for i, a in enumerate(kept) for b in kept[:i]]
-    assert max(pool.similarity(a["prompt"], b["prompt"]) for a, b in pairs) < SETTINGS.near_duplicate
+    assert max(similarity.jaccard(a["prompt"], b["prompt"]) for a, b in pairs) < SETTINGS.near_duplicate
 
 
 def test_similarity_is_the_share_of_five_character_pieces_in_common():
-    assert pool.similarity("abcdef", "abcdeg") == 1 / 3
-    assert pool.similarity("ABC  def", " abc def\n") == 1.0
-    assert pool.similarity("ab", "abc") == 0.0
+    assert similarity.jaccard("abcdef", "abcdeg") == 1 / 3
+    assert similarity.jaccard("ABC  def", " abc def\n") == 1.0
+    assert similarity.jaccard("ab", "abc") == 0.0
 
 
 def test_threshold_one_drops_only_prompts_with_the_same_pieces():
@@ -180,6 +214,25 @@ def test_a_prompt_of_100_kilobytes_is_counted_as_too_long_or_kept_where_that_is_
     kept, _, counts = pool.build([long, row(long["prompt"] + ".")], [], params.Pool(max_characters=200_000), 0)
     assert kept == [long] and counts["dropped"] == {"near_duplicate": 1}
     assert time.perf_counter() - began < 20
+
+
+def of_one_template(count):
+    """Prompts that share 150 words and have 60 of their own."""
+    generator = random.Random(0)
+    words = ["".join(generator.choices("abcdefghijklmnopqrstuvwxyz", k=generator.randint(2, 9))) for _ in range(3000)]
+    shared = " ".join(generator.choices(words, k=150))
+    return [row(f"{shared} {' '.join(generator.choices(words, k=60))}") for _ in range(count)]
+
+
+def test_many_prompts_of_one_template_take_time_in_proportion():
+    def seconds(rows):
+        began = time.process_time()
+        assert len(pool.build(rows, [], SETTINGS, 0)[0]) == len(rows)
+        return time.process_time() - began
+
+    rows = of_one_template(2400)
+    seconds(rows[:100])
+    assert seconds(rows[:1600]) < 2.5 * seconds(rows[:800]) and seconds(rows) < 30
 
 
 # --- slices
