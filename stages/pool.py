@@ -1,11 +1,15 @@
 """pool: every prompt there is, without duplicates and without those of the held-out set, in the run's order."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from pairloop.errors import DataError
 from pairloop.files import records
-from pairloop.prompts import pool, sources
+from pairloop.files.records import Row
+from pairloop.params import Params
+from pairloop.prompts import pool, slices, sources
 from stages import common
 
 
@@ -18,10 +22,28 @@ def main(pool_file: Path, held_out: Path, metrics: Path) -> None:
     params = common.load()
     train = sources.read_prompts(params.pool.source, params.pool.split)
     evaluation = sources.read_prompts(params.pool.eval_source, params.pool.eval_split)
-    rows, held_out_rows, counts = pool.build(train, evaluation, params.pool, params.seed)
+    rows, held_out_rows, counts = pool.build(_shown(train), evaluation, params.pool, params.seed)
+    _check_enough(rows, counts, params)
     records.write(pool_file, records.PROMPT, [rows])
     records.write(held_out, records.PROMPT, [held_out_rows])
     records.write_json(metrics, counts)
+
+
+def _shown(rows: list[Row]) -> Iterator[Row]:
+    """The same rows, while a bar shows how far whoever takes them is."""
+    with common.progress(len(rows), "pool") as bar:
+        for row in rows:
+            yield row
+            bar.update()
+
+
+def _check_enough(rows: list[Row], counts: pool.Counts, params: Params) -> None:
+    """Refuse a pool that is too small for the last iteration, before the first one begins, and say why it is."""
+    prompts = params.prompts
+    try:
+        slices.slice_for(rows, params.iterations, prompts.per_iteration, params.teach.prompts, prompts.reuse)
+    except DataError as error:
+        raise DataError(f"{error.message}. {pool.left_out(counts, params.pool)}") from None
 
 
 if __name__ == "__main__":

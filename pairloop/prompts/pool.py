@@ -41,6 +41,19 @@ def build(
     return kept, held_out, summary
 
 
+def left_out(counts: Counts, settings: params.Pool) -> str:
+    """What became of the prompts that were read, as a sentence: for whoever wonders why so few are left."""
+    because = {
+        "near_duplicate": f" (pool.near_duplicate is {settings.near_duplicate}; 1 leaves out only repetitions)",
+        "too_long": f" (pool.max_characters is {settings.max_characters})",
+    }
+    reasons = [
+        f"{count} as {reason}{because.get(reason, '')}"
+        for reason, count in sorted(counts["dropped"].items(), key=lambda found: -found[1])
+    ]
+    return f"Of {counts['rows_in']} prompts that were read, left out are {', '.join(reasons) or 'none'}"
+
+
 def _distinct(rows: Iterable[Row], settings: params.Pool, in_eval: Callable[[str], bool]) -> tuple[list[Row], Counts]:
     """The rows to keep, and what was dropped and why."""
     seen = similarity.Seen(settings.near_duplicate)

@@ -17,7 +17,7 @@ def slice_for(pool_rows: list[Row], iteration: int, per_iteration: int, reserved
     Raises:
         DataError: too few prompts; says how many are needed and how many there are.
     """
-    available = len(pool_rows) - reserved
+    available = max(0, len(pool_rows) - reserved)
     first = (iteration - 1) * per_iteration
     last = first + per_iteration
     if last > available and not (reuse and per_iteration <= available):

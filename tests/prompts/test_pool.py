@@ -6,12 +6,14 @@ import random
 import time
 
 import pytest
+from click.testing import CliRunner
 
 from pairloop import params
 from pairloop.errors import DataError
 from pairloop.files import records
 from pairloop.prompts import pool, similarity, slices, sources
 from pairloop.work import shards
+from stages import pool as pool_stage
 
 SETTINGS = params.Pool()
 NOUNS = ("kettle", "garden", "violin", "harbour", "tortoise", "lantern", "bicycle", "orchard", "glacier", "pillow")
@@ -264,6 +266,30 @@ def test_too_few_prompts_say_how_many_are_needed_and_available():
         "iteration 4 needs prompts 181 to 240, the pool has 200 (of 264; 64 are reserved for the teacher): "
         "lower prompts.per_iteration, add prompts, or set prompts.reuse: true"
     )
+
+
+def test_a_pool_that_the_teacher_uses_up_has_none_left():
+    with pytest.raises(DataError, match=r"the pool has 0 \(of 49; 56 are reserved"):
+        slices.slice_for(prompts(49), 1, 8, 56, reuse=False)
+
+
+def test_where_near_duplicates_use_up_the_pool_the_message_names_the_parameter(tmp_path, monkeypatch):
+    shared = " ".join(NOUNS + VERBS) + " and then say "
+    lines = [{"prompt": f"{shared} {number}"} for number in range(300)]
+    params_file = {
+        "pool": {
+            "source": write_lines(tmp_path / "alike.jsonl", *lines),
+            "eval_source": write_lines(tmp_path / "e.jsonl", {"prompt": HELD_OUT}),
+        }
+    }
+    (tmp_path / "params.yaml").write_text(json.dumps(params_file))
+    monkeypatch.chdir(tmp_path)
+    found = CliRunner().invoke(pool_stage.main, ["pool.parquet", "eval.parquet", "pool.json"])
+    assert found.exit_code == 1 and "the pool has 0 (of 1; " in found.output
+    assert (
+        "Of 300 prompts that were read, left out are 299 as near_duplicate (pool.near_duplicate is 0.7" in found.output
+    )
+    assert not (tmp_path / "pool.parquet").exists()
 
 
 def test_reuse_begins_again_and_never_takes_a_prompt_twice_in_one_iteration():
