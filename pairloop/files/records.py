@@ -120,7 +120,7 @@ def stream(path: Path, schema: Schema, batch_rows: int = ROW_GROUP) -> Iterator[
                 yield rows
     except FileNotFoundError:
         raise DataError(f"{path}: no such file. {_REMAKE}") from None
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a text that is no UTF-8
         raise DataError(f"{path}: cannot be read as parquet ({_first_line(error)}). {_REMAKE}") from error
 
 

@@ -26,14 +26,15 @@ class Pool(Section):
     """Where prompts come from, and which are left out."""
 
     source: Text = "data/prompts/pool.jsonl"
-    """Prompts to train on: a .jsonl or .parquet file with a column `prompt` (and, if it has them, `prompt_id`,
-    `source`, `constraints`), or `hf:owner/name@revision`, a dataset on the Hugging Face hub."""
+    """Prompts to train on: a .jsonl or .parquet file with a column `prompt` (or `instruction`, `question`, `text`,
+    `turns`; and, if it has them, `source` and `constraints`), a folder of such files, or `hf:owner/name@revision`, a
+    dataset on the Hugging Face hub. data/prompts/README.md describes the format."""
 
     split: Text = "train_prefs"
     """Split of a hub dataset to take training prompts from. Files have none."""
 
     eval_source: Text = "data/prompts/eval.jsonl"
-    """Held-out prompts, never trained on: a file or hub dataset as in `pool.source`."""
+    """Held-out prompts, never trained on: a file, folder or hub dataset as in `pool.source`."""
 
     eval_split: Text = "test_prefs"
     """Split of a hub dataset to take the held-out prompts from."""

@@ -25,6 +25,7 @@ from typing import Any
 
 from pairloop.errors import DataError
 from pairloop.measures.texts import unspaced
+from pairloop.files import jsonl
 from pairloop.prompts import counting
 
 Constraint = dict[str, Any]
@@ -55,23 +56,26 @@ _FIELDS = {
 def parse(value: Any) -> list[Constraint]:
     """Constraints from a list of dicts, its JSON text (as in records.PROMPT), or None, which means that there are none.
 
+    A field that is null is absent: files of columns give every constraint the fields of all.
+
     Raises:
         DataError: which constraint is wrong, and what it must be. Names no file: the caller knows it.
     """
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = jsonl.loads(value)
         except (ValueError, RecursionError):
             raise DataError(f"constraints is the text {value[:80]!r}, which is no JSON: it must be a list") from None
     if value is None:
         return []
     if not isinstance(value, list):
         raise DataError(f"constraints is {reprlib.repr(value)}: it must be a list of constraints, or null")
-    for number, constraint in enumerate(value, 1):
+    stated = [_without_nulls(constraint) for constraint in value]
+    for number, constraint in enumerate(stated, 1):
         problem = _problem(constraint)
         if problem:
             raise DataError(f"constraint {number} {problem}")
-    return list(value)
+    return stated
 
 
 def check(constraint: Constraint, response: str) -> bool:
@@ -108,6 +112,12 @@ def share(constraints: list[Constraint], response: str) -> float:
 def holds(constraints: list[Constraint], response: str) -> bool:
     """Whether a response satisfies all constraints; True if there are none."""
     return all(check(c, response) for c in constraints)
+
+
+def _without_nulls(constraint: Any) -> Any:
+    if not isinstance(constraint, dict):
+        return constraint
+    return {name: value for name, value in constraint.items() if value is not None}
 
 
 def _problem(constraint: Any) -> str | None:
@@ -151,7 +161,7 @@ def _distinct(names: list[str]) -> bool:
 
 
 def _nearest(name: Any, known: list[str]) -> str:
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
     return f": did you mean {near[0]}?" if near else f". Known: {', '.join(known)}"
 
 

@@ -1,41 +1,62 @@
-"""Where prompts come from: a .jsonl or .parquet file, or a dataset on the Hugging Face hub."""
+"""Where prompts come from: .jsonl and .parquet files, folders of them, and datasets on the Hugging Face hub.
+
+One rule holds for all of them. A prompt that is missing, empty or has control characters is kept, for `pool.build` to
+drop and count. Whatever else is wrong is refused, all rows that have it together. Other columns are passed over.
+"""
 
 import difflib
 import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from pairloop.errors import DataError
 from pairloop.files import jsonl
-from pairloop.files.records import PROMPT, Row
+from pairloop.files.records import Row
 from pairloop.prompts import constraints
+
+PROMPTS = ("prompt", "instruction", "question", "text", "turns")
+"""The names that prompts go by; of several, the first that a row has. Of `turns`, a list, the first is the prompt.
+After an `instruction` comes its `input` or `context`, if it has one, or the input of the first of its `instances`."""
+
+_INPUTS = ("input", "context", "instances")
+_READ = (*PROMPTS, *_INPUTS, "source", "constraints")
+_EXAMPLE = '{"prompt": "..."}'
+
+Place = str
+Values = Mapping[str, Any]
 
 
 def read_prompts(source: str, split: str) -> list[Row]:
     """All prompts of a source as rows of records.PROMPT, in its order.
 
     Args:
-        source: a .jsonl or .parquet file, or `hf:owner/name@revision`.
+        source: a .jsonl or .parquet file, a folder of such files, which are read in the order of their names, or
+            `hf:owner/name@revision`.
         split: which split of a hub dataset; files have none.
 
-    Returns:
-        Rows. In a file, an empty prompt, one with control characters, or a wrong prompt_id is an error. A hub dataset
-        is not the user's to mend: such prompts are kept, for `pool.build` to drop and count, and its ids are not read.
-
     Raises:
-        DataError: the source cannot be read, or a row is malformed. Names the file and the line or row.
+        DataError: the source cannot be read, has no column that prompts go by, or rows are malformed. Names the file
+            and every such line or row.
     """
-    if source.startswith("hf:"):
-        name = source.removeprefix("hf:").partition("@")[0]
-        rows = [normalise(values, place, name) for place, values in _hub(source, split)]
-    else:
-        name = Path(source).stem
-        rows = [_usable(normalise(values, place, name), place) for place, values in _file(Path(source))]
+    name = source.removeprefix("hf:").partition("@")[0] if source.startswith("hf:") else Path(source).stem
+    named: set[str] = set()
+    found = _hub(source, split) if source.startswith("hf:") else chain.from_iterable(map(_file, _files(Path(source))))
+
+    def row(item: tuple[Place, bytes | Values]) -> Row:
+        place, values = item
+        values = jsonl.parse(values, place, _EXAMPLE) if isinstance(values, bytes) else values
+        named.update(values)
+        return normalise(values, place, name)
+
+    rows = jsonl.each(found, row)
     if not rows:
         raise DataError(f"{source}: has no prompts")
+    if named.isdisjoint(PROMPTS):
+        raise DataError(f"{source}: {_no_prompt(named)}")
     return rows
 
 
@@ -51,31 +72,24 @@ def problem(prompt: str) -> str | None:
     return "control_characters" if jsonl.CONTROL.search(prompt) else None
 
 
-def normalise(values: Mapping[str, Any], place: str, source: str) -> Row:
-    """A row of records.PROMPT from the columns that a source has.
+def normalise(values: Values, place: Place, source: str) -> Row:
+    """A row of records.PROMPT from the columns that a source has. Null is the same as absent.
 
     Args:
-        values: `prompt`, and optionally `prompt_id`, `source` and `constraints` (a list, its JSON text, or None).
+        values: a prompt by one of the names in PROMPTS, and optionally `source` and `constraints` (a list or its JSON
+            text). Without a prompt, the row's is empty. Other names are passed over.
         place: where the row stands, for messages: "prompts.jsonl, line 3".
         source: what `source` is where the row does not say it.
 
     Raises:
-        DataError: a value is missing, of the wrong type, or an id that is not the prompt's sha256.
+        DataError: a value is of the wrong type, or a name is misspelt.
     """
-    if values.get("prompt") is None:
-        raise DataError(f"{place}: has no prompt. Needed: a text named prompt")
-    for name in ("prompt", "prompt_id", "source"):
-        value = values.get(name)
-        if value is not None and not isinstance(value, str):
-            raise DataError(f"{place}: {name} is {value!r:.80}: it must be a text")
-    for name in PROMPT:
-        jsonl.check_encodable(values.get(name), f"{place}: {name}")
-    prompt, given = values["prompt"], values.get("prompt_id")
-    if given is not None and given != prompt_id(prompt):
-        raise DataError(
-            f"{place}: prompt_id is {given[:80]!r}, but the sha256 of the prompt is {prompt_id(prompt)}. "
-            "Correct it, or leave prompt_id out"
-        )
+    _check_names(values, place)
+    prompt, own = _prompt(values, place), values.get("source")
+    if own is not None and not isinstance(own, str):
+        raise DataError(f"{place}: source is {own!r:.80}: it must be a text")
+    for name, value in (("prompt", prompt), ("source", own), ("constraints", values.get("constraints"))):
+        jsonl.check_encodable(value, f"{place}: {name}")
     try:
         parsed = constraints.parse(values.get("constraints"))
     except DataError as error:
@@ -83,47 +97,73 @@ def normalise(values: Mapping[str, Any], place: str, source: str) -> Row:
     return {
         "prompt_id": prompt_id(prompt),
         "prompt": prompt,
-        "source": values.get("source") or source,
+        "source": own or source,
         "constraints": json.dumps(parsed, ensure_ascii=False) if parsed else None,
     }
 
 
-def _usable(row: Row, place: str) -> Row:
-    if problem(row["prompt"]) == "empty":
-        raise DataError(f"{place}: the prompt is empty. Write one, or delete the line")
-    jsonl.check_control(row["prompt"], f"{place}: the prompt")
-    return row
+def _prompt(values: Values, place: Place) -> str:
+    name = next((name for name in PROMPTS if values.get(name) is not None), None)
+    if name is None:
+        return ""
+    value = values[name]
+    if name == "turns" and isinstance(value, list) and value:
+        value = value[0]
+    if not isinstance(value, str):
+        raise DataError(f"{place}: {name} is {value!r:.80}: it must be a text")
+    given = _input(values) if name == "instruction" else None
+    return f"{value}\n\n{given}" if given else value
 
 
-def _file(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _input(values: Values) -> str | None:
+    """What an instruction is about, where that stands by itself."""
+    instances = values.get("instances")
+    if isinstance(instances, list) and instances and isinstance(instances[0], dict):
+        values = instances[0]
+    found = next((values[name] for name in _INPUTS if isinstance(values.get(name), str)), "")
+    return found.strip() or None
+
+
+def _check_names(values: Values, place: Place) -> None:
+    """A name that was misspelt would be passed over, and what it holds lost."""
+    for name in values:
+        meant = _misspelt(name)
+        known = PROMPTS if meant == "prompt" else ("constraints",)
+        if meant and values[name] is not None and all(values.get(other) is None for other in known):
+            raise DataError(f"{place}: unknown field {name!r:.80}: did you mean {meant}?")
+
+
+def _misspelt(name: str) -> str | None:
+    near = difflib.get_close_matches(name.casefold(), ("prompt", "constraints"), n=1, cutoff=0.85)
+    return near[0] if near and name not in _READ else None
+
+
+def _no_prompt(names: Iterable[str]) -> str:
+    return f"has the columns {', '.join(sorted(names))}, but one named {', '.join(PROMPTS[:-1])} or turns is needed"
+
+
+def _files(path: Path) -> list[Path]:
+    """The file, or the files in the folder."""
+    if path.is_dir():
+        found = sorted(file for file in path.iterdir() if file.suffix in (".jsonl", ".parquet"))
+        if not found:
+            raise DataError(f"{path}: the folder has no .jsonl and no .parquet file")
+        return found
     if path.suffix not in (".jsonl", ".parquet"):
         raise DataError(
-            f"{path}: prompts are read from a .jsonl or .parquet file, or from hf:owner/name@revision, a hub dataset"
+            f"{path}: prompts are read from a .jsonl or .parquet file, a folder of them, or from "
+            "hf:owner/name@revision, a hub dataset"
         )
-    if not path.is_file():
+    if not path.exists():
         raise DataError(f"{path}: no such file. It must hold the prompts, one JSON object a line or one row each")
-    return _jsonl(path) if path.suffix == ".jsonl" else _parquet(path)
+    return [path]
 
 
-def _jsonl(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    first_with: dict[str, int] = {}
-    for number, values in jsonl.objects(path, '{"prompt": "..."}'):
-        place = f"{path}, line {number}"
-        for name in values:
-            if name not in PROMPT:
-                raise DataError(f"{place}: unknown field {name!r:.80}{_nearest(name)}")
-        given = values.get("prompt_id")
-        if isinstance(given, str) and first_with.setdefault(given, number) != number:
-            raise DataError(f"{place}: prompt_id {given[:80]} stands in line {first_with[given]} too. Delete one")
-        yield place, values
+def _file(path: Path) -> Iterator[tuple[Place, bytes | Values]]:
+    return _parquet(path) if path.suffix == ".parquet" else jsonl.lines(path)
 
 
-def _nearest(name: str) -> str:
-    near = difflib.get_close_matches(name, list(PROMPT), n=1, cutoff=0.5)
-    return f": did you mean {near[0]}?" if near else f". Known: {', '.join(PROMPT)}"
-
-
-def _parquet(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _parquet(path: Path) -> Iterator[tuple[Place, Values]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -135,42 +175,45 @@ def _parquet(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 for values in batch.to_pylist():
                     yield f"{path}, row {number}", values
                     number += 1
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a text that is no UTF-8
         raise DataError(f"{path}: cannot be read as parquet ({_first_line(error)})") from error
 
 
-def _hub(source: str, split: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _hub(source: str, split: str) -> Iterator[tuple[Place, Values]]:
     found = re.fullmatch(r"hf:([\w.-]+/[\w.-]+)@([\w./-]+)", source)
     if not found:
         raise DataError(f"{source}: a hub dataset is written hf:owner/name@revision; the revision fixes what is read")
     from datasets import load_dataset
 
     try:
-        dataset: Iterable[Mapping[str, Any]] = load_dataset(found[1], revision=found[2], split=split)
+        yield from rows_of_dataset(load_dataset(found[1], revision=found[2], split=split), source, split)
+    except DataError:
+        raise
     # Whatever a hub, a proxy or a damaged cache does wrong: the user can only check these four.
     except Exception as error:
         raise DataError(
             f"{source}: split {split} cannot be loaded ({_first_line(error)}). "
             "Check the name, the revision, the split and the network, or point at a local .jsonl or .parquet file"
         ) from error
-    return rows_of_dataset(dataset, source, split)
 
 
-def rows_of_dataset(dataset: Any, source: str, split: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The columns that a prompt has, of each row of a `datasets.Dataset`, with where the row stands.
+def rows_of_dataset(dataset: Any, source: str, split: str) -> Iterator[tuple[Place, Values]]:
+    """The columns that are read, of each row of a `datasets.Dataset`, with where the row stands.
 
     Raises:
-        DataError: there is no column `prompt`.
+        DataError: there is no column that prompts go by.
     """
-    columns = [c for c in _columns(dataset.column_names, f"{source}, split {split}") if c != "prompt_id"]
+    columns = _columns(dataset.column_names, f"{source}, split {split}")
     for number, values in enumerate(dataset.select_columns(columns)):
-        yield f"{source}, split {split}, row {number}", values | {"prompt": values["prompt"] or ""}
+        yield f"{source}, split {split}, row {number}", values
 
 
 def _columns(names: list[str], where: str) -> list[str]:
-    if "prompt" not in names:
-        raise DataError(f"{where}: has the columns {', '.join(names)}, but a column prompt is needed")
-    return [name for name in names if name in PROMPT]
+    """The columns to read: those that are known, and those that may be misspelt."""
+    found = [name for name in names if name in _READ or _misspelt(name)]
+    if not any(name in PROMPTS or _misspelt(name) == "prompt" for name in found):
+        raise DataError(f"{where}: {_no_prompt(names)}")
+    return found
 
 
 def _first_line(error: Exception) -> str:

@@ -315,7 +315,7 @@ def test_constraints_come_as_a_list_as_its_json_text_or_as_none():
         ([{"kind": "words", "max": True}], "max is True, it must be a whole number"),
         ([{"kind": "words", "max": 3.0}], "max is 3.0"),
         ([{"kind": "words", "max": "3"}], "max is '3'"),
-        ([{"kind": "words", "max": None}], "max is None"),
+        ([{"kind": "words", "max": None}], "(words) has no min and no max"),
         ([{"kind": "words", "min": 0}], "min is 0, it must be a whole number, at least 1"),
         ([{"kind": "words", "min": 5, "max": 3}], "min is 5, above max, which is 3"),
         ([{"kind": "words", "max": 0}], "max is 0, which no answer can satisfy"),

@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -331,12 +332,11 @@ def test_line_ends_and_a_byte_order_mark_of_windows_and_a_missing_last_line_end_
     assert texts(sources.read_prompts(str(tmp_path / "w.jsonl"), "")) == ["one", "two \u2028 lines"]
 
 
-def test_the_same_text_twice_in_a_file_is_a_counted_drop_but_the_same_id_twice_is_an_error(tmp_path):
-    twice = write_lines(tmp_path / "a.jsonl", {"prompt": "one"}, {"prompt": "one"})
-    assert pool.build(sources.read_prompts(twice, ""), [], SETTINGS, 0)[2]["dropped"] == {"duplicate": 1}
-    given = {"prompt": "one", "prompt_id": sources.prompt_id("one")}
-    with pytest.raises(DataError, match=r"b.jsonl, line 3: prompt_id 7692.* stands in line 1 too"):
-        sources.read_prompts(write_lines(tmp_path / "b.jsonl", given, {"prompt": "two"}, given), "")
+def test_the_same_text_twice_in_a_file_is_a_counted_drop_and_ids_are_computed(tmp_path):
+    given = [{"prompt": "one", "prompt_id": "7"}, {"prompt": "one", "prompt_id": 8}]
+    rows = sources.read_prompts(write_lines(tmp_path / "a.jsonl", *given), "")
+    assert [r["prompt_id"] for r in rows] == [sources.prompt_id("one")] * 2
+    assert pool.build(rows, [], SETTINGS, 0)[2]["dropped"] == {"duplicate": 1}
 
 
 GOOD = {"prompt": "fine"}
@@ -353,24 +353,22 @@ GOOD = {"prompt": "fine"}
         (b'{"prompt": ' + b"9" * 10_000 + b"}", "JSON that cannot be read"),
         (["prompt"], "['prompt'] is no JSON object"),
         (b"null", "None is no JSON object"),
-        ({}, "has no prompt"),
-        ({"source": "x"}, "has no prompt"),
-        ({"prompt": None}, "has no prompt"),
         ({"prompt": 3}, "prompt is 3: it must be a text"),
         ({"prompt": [{"role": "user"}]}, "it must be a text"),
         ({"prompt": "a", "source": 1}, "source is 1: it must be a text"),
-        ({"prompt": "a", "promt": "b"}, "unknown field 'promt': did you mean prompt?"),
-        ({"prompt": "a", "zzz": "b"}, "unknown field 'zzz'. Known: prompt_id, prompt, source, constraints"),
-        ({"prompt": "a", "prompt_id": "7"}, "prompt_id is '7', but the sha256 of the prompt is ca978112ca1b"),
-        ({"prompt": "a", "prompt_id": 7}, "prompt_id is 7: it must be a text"),
+        ({"promt": "b"}, "unknown field 'promt': did you mean prompt?"),
+        ({"Prompt": "b"}, "unknown field 'Prompt': did you mean prompt?"),
+        ({"prompt": "a", "constraint": []}, "unknown field 'constraint': did you mean constraints?"),
+        ({"instruction": 3}, "instruction is 3: it must be a text"),
+        ({"turns": []}, "turns is []: it must be a text"),
+        (b'{"prompt": "a", "prompt": "b"}', "the key 'prompt' stands there more than once"),
+        (
+            b'{"prompt": "a", "constraints": [{"kind": "words", "max": 1, "max": 2}]}',
+            "the key 'max' stands there more than once",
+        ),
+        ({"prompt": "a", "constraints": '[{"kind": "words", "max": 1, "max": 2}]'}, "the key 'max' stands there more"),
         ({"prompt": "a", "constraints": [{"kind": "wrods"}]}, "constraint 1 has the unknown kind 'wrods'"),
         ({"prompt": "a", "constraints": {"kind": "words"}}, "must be a list of constraints"),
-        ({"prompt": ""}, "the prompt is empty"),
-        ({"prompt": " \n\t"}, "the prompt is empty"),
-        ({"prompt": "a\x00b"}, "the prompt has the control character U+0000 at 1"),
-        ({"prompt": "bell\x07"}, "the prompt has the control character U+0007 at 4"),
-        ({"prompt": "\x1b[31mred"}, "the prompt has the control character U+001B at 0"),
-        ({"prompt": "a\x7f"}, "the prompt has the control character U+007F at 1"),
         ({"prompt": "half \ud800 pair"}, r"prompt has half a surrogate pair (\ud800)"),
         ({"prompt": "a", "source": "\udfff"}, r"source has half a surrogate pair (\udfff)"),
         (
@@ -395,6 +393,7 @@ def test_a_bad_line_is_one_error_that_names_file_and_line(tmp_path, line, messag
         ("empty.jsonl", b"", "has no prompts"),
         ("blank.jsonl", b"\n\n", "has no prompts"),
         ("torn.parquet", b"PAR1 and no more", "cannot be read as parquet"),
+        ("other.jsonl", b'{"id": 1, "body": "a"}\n', "has the columns body, id, but one named prompt, instruction, "),
     ],
 )
 def test_a_bad_file_is_one_error_that_names_it(tmp_path, name, content, message):
@@ -417,19 +416,17 @@ def write_parquet(path, **columns):
 def test_a_parquet_file_needs_a_column_prompt_and_others_are_not_read(tmp_path):
     path = write_parquet(tmp_path / "p.parquet", prompt=["one", "two"], chosen=[[1], [2]], constraints=[None, "[]"])
     assert sources.read_prompts(path, "") == [row("one", "p"), row("two", "p")]
-    with pytest.raises(DataError, match="has the columns text, but a column prompt is needed"):
-        sources.read_prompts(write_parquet(tmp_path / "q.parquet", text=["one"]), "")
+    with pytest.raises(DataError, match=r"has the columns body, but one named prompt, instruction, .* is needed"):
+        sources.read_prompts(write_parquet(tmp_path / "q.parquet", body=["one"]), "")
 
 
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"prompt": ["a", ""]}, "the prompt is empty"),
-        ({"prompt": ["a", None]}, "has no prompt"),
         ({"prompt": [1, 2]}, "prompt is 1: it must be a text"),
-        ({"prompt": ["a", "b"], "prompt_id": [None, "x"]}, "prompt_id is 'x'"),
-        ({"prompt": ["a", "b\x00"]}, "control character U+0000"),
         ({"prompt": ["a", "b"], "constraints": [None, "{"]}, "no JSON"),
+        ({"prompt": ["a", "b"], "constraint": [None, "[]"]}, "did you mean constraints?"),
+        ({"prompts": ["a"]}, "did you mean prompt?"),
     ],
 )
 def test_a_bad_parquet_row_is_one_error_that_names_file_and_row(tmp_path, columns, message):
@@ -437,6 +434,138 @@ def test_a_bad_parquet_row_is_one_error_that_names_file_and_row(tmp_path, column
     with pytest.raises(DataError, match=r"p\.parquet, row [01]: ") as refused:
         sources.read_prompts(path, "")
     assert message in refused.value.message
+
+
+def as_jsonl(folder, rows):
+    return write_lines(folder / "given.jsonl", *rows)
+
+
+def as_parquet(folder, rows):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.Table.from_pylist(rows), folder / "given.parquet")
+    return str(folder / "given.parquet")
+
+
+def as_pandas(folder, rows):
+    import pandas as pd
+
+    pd.DataFrame(rows).to_parquet(folder / "given.parquet")
+    return str(folder / "given.parquet")
+
+
+def as_datasets(folder, rows):
+    from datasets import Dataset
+
+    Dataset.from_list(rows).to_parquet(folder / "given.parquet")
+    return str(folder / "given.parquet")
+
+
+def as_folder(folder, rows):
+    (folder / "given").mkdir()
+    for number, part in enumerate((rows[: len(rows) // 2], rows[len(rows) // 2 :])):
+        Path(as_parquet(folder, part)).rename(folder / "given" / f"{number}.parquet")
+    (folder / "given" / "README.md").write_text("Prompts.")
+    return str(folder / "given")
+
+
+def as_hub(folder, rows, monkeypatch):
+    import datasets
+
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.Dataset.from_list(rows))
+    return "hf:owner/given@abc"
+
+
+WAYS = [as_jsonl, as_parquet, as_pandas, as_datasets, as_folder, as_hub]
+
+
+@pytest.fixture(params=WAYS, ids=lambda way: way.__name__)
+def given(request, tmp_path, monkeypatch):
+    """Write rows in one of the ways in which they can come, and read them as a source."""
+    more = (monkeypatch,) if request.param is as_hub else ()
+
+    def read(rows):
+        return sources.read_prompts(request.param(tmp_path, rows, *more), "train")
+
+    return read
+
+
+def test_odd_rows_are_counted_whichever_way_they_come(given):
+    rows = [
+        {"prompt": "Name a bird that cannot fly.", "prompt_id": "7", "score": 1.5},
+        {"prompt": None, "prompt_id": "8", "score": None},
+        {"prompt": " \n", "prompt_id": "9", "score": 0.5},
+        {"prompt": "bell \x07 rings", "prompt_id": "9", "score": 0.5},
+        {"prompt": "nul \x00", "prompt_id": None, "score": 0.5},
+        {"prompt": "Who mends old clocks in this town?", "prompt_id": "9", "score": 0.5},
+    ]
+    kept, _, counts = pool.build(given(rows), [], SETTINGS, 0)
+    assert sorted(texts(kept)) == ["Name a bird that cannot fly.", "Who mends old clocks in this town?"]
+    assert counts["dropped"] == {"control_characters": 2, "empty": 2} and counts["rows_in"] == 6
+
+
+def test_wrong_rows_are_listed_together_whichever_way_they_come(given):
+    limit = [{"kind": "wrods", "max": 9}]
+    rows = [{"prompt": f"prompt {number}", "constraints": limit if number % 2 else None} for number in range(60)]
+    with pytest.raises(DataError) as refused:
+        given(rows)
+    listed = refused.value.message.splitlines()
+    assert len(listed) == 21 and listed[-1] == "and 10 rows more"
+    assert all("given" in line and "constraint 1 has the unknown kind 'wrods'" in line for line in listed[:20])
+
+
+def test_the_shipped_prompts_read_the_same_whichever_way_they_come(given):
+    path = Path(__file__).parents[2] / "data" / "prompts" / "pool.jsonl"
+    found = given([json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()])
+    assert found == sources.read_prompts(str(path), "")
+
+
+@pytest.mark.parametrize(
+    ("values", "prompt"),
+    [
+        (
+            {"question_id": 81, "category": "writing", "turns": ["Write a limerick.", "Now in prose."]},
+            "Write a limerick.",
+        ),
+        ({"question_id": 1, "text": "Why do cats purr?", "category": "generic"}, "Why do cats purr?"),
+        (
+            {
+                "key": 1000,
+                "prompt": "Describe a lake without commas.",
+                "instruction_id_list": ["punctuation:no_comma"],
+                "kwargs": [{"num_words": None}],
+            },
+            "Describe a lake without commas.",
+        ),
+        (
+            {
+                "id": "seed_task_0",
+                "name": "tides",
+                "instruction": "Say what this is about.",
+                "instances": [{"input": "The tide was out.", "output": "The sea."}],
+                "is_classification": False,
+            },
+            "Say what this is about.\n\nThe tide was out.",
+        ),
+        ({"instruction": "Name a tree.", "instances": [{"input": "", "output": "Oak."}]}, "Name a tree."),
+        ({"instruction": "Translate.", "input": "Guten Tag", "output": "Good day"}, "Translate.\n\nGuten Tag"),
+        ({"question": "What is 7 times 8?", "answer": "56"}, "What is 7 times 8?"),
+        ({"prompt": "This one.", "text": "Not this one."}, "This one."),
+    ],
+    ids=["mt-bench", "vicuna", "ifeval", "self-instruct", "without-input", "alpaca", "question", "several"],
+)
+def test_files_that_people_have_are_read_as_they_are(given, values, prompt):
+    assert texts(given([values, values])) == [prompt, prompt]
+
+
+def test_a_folder_needs_files_and_an_unreadable_text_is_no_traceback(tmp_path):
+    with pytest.raises(DataError, match=r"the folder has no .jsonl and no .parquet file"):
+        sources.read_prompts(str(tmp_path), "")
+    path = Path(write_parquet(tmp_path / "p.parquet", prompt=["a text that is damaged"]))
+    path.write_bytes(path.read_bytes().replace(b"is damaged", b"is \xff\xffmaged"))
+    with pytest.raises(DataError, match=r"p\.parquet: cannot be read as parquet"):
+        sources.read_prompts(str(path), "")
 
 
 def test_a_pool_that_was_written_can_be_read_as_a_source(tmp_path):
@@ -464,8 +593,8 @@ def test_a_hub_dataset_gives_rows_and_its_unusable_prompts_are_counted():
 def test_a_hub_dataset_without_prompts_is_an_error_that_lists_its_columns():
     from datasets import Dataset
 
-    with pytest.raises(DataError, match="hf:o/n@abc, split train: has the columns text, but a column prompt is needed"):
-        list(sources.rows_of_dataset(Dataset.from_dict({"text": ["a"]}), "hf:o/n@abc", "train"))
+    with pytest.raises(DataError, match="hf:o/n@abc, split train: has the columns body, but one named prompt, "):
+        list(sources.rows_of_dataset(Dataset.from_dict({"body": ["a"]}), "hf:o/n@abc", "train"))
 
 
 @pytest.mark.parametrize("source", ["hf:owner/name", "hf:name@abc", "hf:owner/name@", "hf:@", "hf:a b/c@d"])

@@ -1,6 +1,6 @@
 """The user's own preferences: .jsonl files of a prompt, a chosen response and a rejected one."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ def read(path: Path) -> Preferences:
 
     Raises:
         DataError: there is no such file or no pair in it, or a line is malformed: no JSON, a key missing, a value that
-            is no text or empty, control characters, equal responses. Names the file and the line.
+            is no text or empty, control characters, equal responses. Names the file and every such line.
     """
     rows = [row for file in _files(path) for row in _rows(file)]
     if not rows:
@@ -66,17 +66,21 @@ def _files(path: Path) -> list[Path]:
     return [path]
 
 
-def _rows(path: Path) -> Iterator[Preference]:
-    for number, values in jsonl.objects(path, EXAMPLE):
-        place = f"{path}, line {number}"
-        for name in ("prompt", "chosen", "rejected"):
-            if values.get(name) is None:
-                raise DataError(f"{place}: has no {name}. Needed: {EXAMPLE}")
-        prompt = _text(values["prompt"], f"{place}: prompt")
-        chosen, rejected = (_response(values, name, prompt, place) for name in ("chosen", "rejected"))
-        if chosen.strip() == rejected.strip():
-            raise DataError(f"{place}: chosen and rejected are the same text. Delete the line, or correct one of them")
-        yield prompt, chosen, rejected
+def _rows(path: Path) -> list[Preference]:
+    return jsonl.each(jsonl.lines(path), _row)
+
+
+def _row(found: tuple[str, bytes]) -> Preference:
+    place, line = found
+    values = jsonl.parse(line, place, EXAMPLE)
+    for name in ("prompt", "chosen", "rejected"):
+        if values.get(name) is None:
+            raise DataError(f"{place}: has no {name}. Needed: {EXAMPLE}")
+    prompt = _text(values["prompt"], f"{place}: prompt")
+    chosen, rejected = (_response(values, name, prompt, place) for name in ("chosen", "rejected"))
+    if chosen.strip() == rejected.strip():
+        raise DataError(f"{place}: chosen and rejected are the same text. Delete the line, or correct one of them")
+    return prompt, chosen, rejected
 
 
 def _response(values: Mapping[str, Any], name: str, prompt: str, place: str) -> str:
