@@ -1,9 +1,10 @@
 """schedule: refuse a params.yaml that is wrong or stale, before any other stage touches its outputs.
 
-`dvc repro` does not compose params.yaml. After a hand edit of `iterations` or `overrides` it would quietly loop over
-the schedule of before, so this stage stops it. With --write, bring params.yaml up to date instead.
+`dvc repro` does not compose params.yaml. After a hand edit of `iterations`, `overrides` or a path it would quietly
+follow the schedule of before, so this stage stops it. With --write, bring params.yaml up to date instead.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,17 @@ from pairloop.errors import ParameterError
 from pairloop.files import records
 from stages import common
 
-REMEDY = """params.yaml: `schedule` does not follow from `iterations` and `overrides`.
+REMEDY = """params.yaml: `schedule` does not follow from the other parameters: `iterations`, `overrides` and paths.
 `dvc repro` cannot work it out. Run either
     dvc exp run
 or
     python -m stages.schedule --write && dvc repro"""
+
+
+TEMPORARY = (
+    "The project has it, but this temporary copy of the project holds only what git tracks. Track it, give its "
+    "absolute path, or run with `--copy-paths {path}`."
+)
 
 
 def composed(changes: tuple[str, ...] = ()) -> Any:
@@ -55,8 +62,21 @@ def check() -> None:
     from omegaconf import OmegaConf
 
     common.load()
-    if OmegaConf.to_container(composed()) != common.raw():
+    current = composed()
+    _check_files(current.schedule.files)
+    if OmegaConf.to_container(current) != common.raw():
         raise ParameterError(REMEDY)
+
+
+def _check_files(files: Any) -> None:
+    """Refuse a path where there is nothing, before DVC does with a message that names no parameter."""
+    for section, names in files.items():
+        for name, path in names.items():
+            if not Path(path).exists():
+                # `dvc exp run --temp` names the real project's root.
+                aside = (Path(os.environ.get("DVC_ROOT") or ".") / path).exists()
+                hint = TEMPORARY.format(path=path) if aside else "Correct it, or put the file there."
+                raise ParameterError(f"{section}.{name} is {path}: there is no file or folder of that name. {hint}")
 
 
 @click.command(cls=common.Verb)

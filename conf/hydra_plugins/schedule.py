@@ -1,8 +1,8 @@
-"""Work out `schedule` in params.yaml from `iterations` and `overrides`.
+"""Work out `schedule` in params.yaml from `iterations`, `overrides` and the parameters that name files.
 
-DVC can only loop over a mapping or list that is written out in params.yaml. Hydra imports this file before DVC
-composes params.yaml (`plugins_path = conf` in .dvc/config), so `${schedule:...}` in conf/schedule.yaml calls
-`schedule`. It may import nothing of the project: `dvc` may run in another environment.
+DVC can only loop over a mapping or list that is written out in params.yaml, and depend only on paths. Hydra imports
+this file before DVC composes params.yaml (`plugins_path = conf` in .dvc/config), so `${schedule:...}` in
+conf/schedule.yaml calls `schedule`. It may import nothing of the project: `dvc` may run in another environment.
 """
 
 import re
@@ -12,11 +12,24 @@ from omegaconf import DictConfig, OmegaConf
 STEPS = ("generate", "rank", "pair", "train")
 """The steps whose parameters may differ from one iteration to another."""
 
+FILES = {
+    "base": ("model",),
+    "pool": ("source", "eval_source"),
+    "teach": ("preferences",),
+    "encoder": ("model",),
+    "rankers": ("pairrm", "llm_blender", "reward"),
+    "judge": ("model",),
+}
+"""Parameters that may name a file or folder of the user's own, on which dvc.yaml lets stages depend."""
+
+NO_FILE = "conf/no_file"
+"""Stands for a parameter that names none: something that is there and never changes."""
+
 
 def schedule(iterations: int, overrides: DictConfig, *, _root_: DictConfig) -> DictConfig:
-    """The iterations to loop over, and the models to evaluate with the prompts that each reads.
+    """The iterations to loop over, the models to evaluate with the prompts that each reads, and the files to watch.
 
-    Those after the base read its answers to the prompts too.
+    Models after the base read its answers to the prompts too.
     """
     if type(iterations) is not int or iterations < 1:
         raise ValueError(f"iterations must be a whole number above 0, not {iterations!r}")
@@ -40,8 +53,19 @@ def schedule(iterations: int, overrides: DictConfig, *, _root_: DictConfig) -> D
                 "0": {"prompts": "data/eval.parquet"},
                 **{str(n): {"prompts": "data/iteration_0/answers.parquet"} for n in range(1, iterations + 1)},
             },
+            "files": {
+                section: {name: _file(_root_, section, name) for name in names} for section, names in FILES.items()
+            },
         }
     )
+
+
+def _file(root: DictConfig, section: str, name: str) -> str:
+    """The path that a parameter is, or NO_FILE if it is none: a hub's or wheel's reference is fixed by itself."""
+    value = OmegaConf.select(root, f"{section}.{name}")
+    served = section == "judge" and OmegaConf.select(root, "judge.endpoint") is not None
+    is_path = isinstance(value, str) and value != "self" and not re.match("(hf|pypi|random):", value) and not served
+    return value if is_path else NO_FILE
 
 
 OmegaConf.register_new_resolver("schedule", schedule, replace=True)

@@ -25,7 +25,7 @@ class Teach(Section):
 
     preferences: Text | None = None
     """The user's own preferences to learn from: a .jsonl file of {"prompt", "chosen", "rejected"}, or a folder of such
-    files. Only what lies in data/preferences is watched for changes; data/preferences/README.md describes the format.
+    files. data/preferences/README.md describes the format.
     null: none."""
 
     constructed: bool = True

@@ -25,7 +25,6 @@ from typing import Any
 
 from pairloop.errors import DataError
 from pairloop.measures.texts import unspaced
-from pairloop.files import jsonl
 from pairloop.prompts import counting
 
 Constraint = dict[str, Any]
@@ -63,7 +62,7 @@ def parse(value: Any) -> list[Constraint]:
     """
     if isinstance(value, str):
         try:
-            value = jsonl.loads(value)
+            value = json.loads(value)
         except (ValueError, RecursionError):
             raise DataError(f"constraints is the text {value[:80]!r}, which is no JSON: it must be a list") from None
     if value is None:

@@ -85,13 +85,15 @@ def normalise(values: Values, place: Place, source: str) -> Row:
         DataError: a value is of the wrong type, or a name is misspelt.
     """
     _check_names(values, place)
-    prompt, own = _prompt(values, place), values.get("source")
+    prompt, own, stated = _prompt(values, place), values.get("source"), values.get("constraints")
     if own is not None and not isinstance(own, str):
         raise DataError(f"{place}: source is {own!r:.80}: it must be a text")
-    for name, value in (("prompt", prompt), ("source", own), ("constraints", values.get("constraints"))):
+    for name, value in (("prompt", prompt), ("source", own), ("constraints", stated)):
         jsonl.check_encodable(value, f"{place}: {name}")
     try:
-        parsed = constraints.parse(values.get("constraints"))
+        parsed = constraints.parse(stated)
+        if isinstance(stated, str):
+            jsonl.loads(stated)  # refuses a key that stands there twice
     except DataError as error:
         raise DataError(f"{place}: {error.message}") from None
     return {

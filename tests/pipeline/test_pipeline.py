@@ -193,8 +193,8 @@ def test_plots_are_drawn_from_the_report(project: Project) -> None:
         ("trian.beta", 0.2, "trian is no parameter: did you mean train?"),
         ("eval.prompts", 5000, "eval.prompts is 5000, but data/eval.parquet holds"),
         ("prompts.per_iteration", 5000, "lower prompts.per_iteration"),
-        ("base.model", "no/such/folder", "base.model is no/such/folder: there is no folder"),
-        ("pool.source", "data/none.jsonl", "data/none.jsonl"),
+        ("base.model", "no/such/folder", "base.model is no/such/folder: there is no file or folder"),
+        ("pool.source", "data/none.jsonl", "pool.source is data/none.jsonl: there is no file or folder"),
     ],
 )
 def test_a_mistake_gives_one_message_and_leaves_finished_work(
