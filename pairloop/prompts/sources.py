@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,7 @@ def _check_names(values: Values, place: Place) -> None:
             raise DataError(f"{place}: unknown field {name!r:.80}: did you mean {meant}?")
 
 
+@lru_cache(maxsize=1024)  # the same names come in every row
 def _misspelt(name: str) -> str | None:
     near = difflib.get_close_matches(name.casefold(), ("prompt", "constraints"), n=1, cutoff=0.85)
     return near[0] if near and name not in _READ else None

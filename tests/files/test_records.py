@@ -78,6 +78,10 @@ def test_a_missing_damaged_or_foreign_file_is_named(tmp_path: Path) -> None:
     path.write_bytes(whole[:100] + bytes(100) + whole[200:])
     with pytest.raises(DataError, match=r"responses\.parquet"):
         records.read(path, records.RESPONSE)
+    pq.write_table(pa.Table.from_pylist([RESPONSE], schema=records.arrow_schema(records.RESPONSE)), path)
+    path.write_bytes(path.read_bytes().replace(b"length", b"\xff\xffngth"))
+    with pytest.raises(DataError, match=r"responses\.parquet: cannot be read as parquet \(.*utf-8"):
+        records.read(path, records.RESPONSE)
     records.write(path, records.PROMPT, [])
     with pytest.raises(DataError, match=r"has the columns .* but prompt_id, prompt, responses, .* are needed"):
         records.read(path, records.RESPONSE)
