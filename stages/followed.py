@@ -64,7 +64,7 @@ def _rows(path: Path) -> list[Row]:
     if path.suffix == ".parquet":
         return records.read_unchecked(path)
     if path.suffix == ".jsonl":
-        return [row for _, row in jsonl.objects(path, '{"prompt": "…"}')]
+        return [jsonl.parse(line, place, '{"prompt": "…"}') for place, line in jsonl.lines(path)]
     content = records.read_json(path) if path.suffix == ".json" else None
     return content if isinstance(content, list) else []
 
