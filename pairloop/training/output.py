@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pairloop.errors import TrainingError
 from pairloop.files import records
-from pairloop.models import references
+from pairloop.models import portable, references
 from pairloop.training import checkpoint
 
 _TOKENIZER = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "chat_template*", "vocab*", "merges.txt")
@@ -93,17 +93,17 @@ def write_full(policy: Any, base: Path, dtype: str, folder: Path) -> None:
         TrainingError: a weight is not finite in `dtype`.
     """
     import torch
-    from transformers import AutoConfig
 
     policy.to(getattr(torch, dtype))
     _check_finite(dict(policy.named_parameters()), dtype)
     policy.save_pretrained(folder)
     source = references.weights(base)
-    config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-    config.dtype = dtype
-    config.save_pretrained(folder)
+    config = records.read_json(source / "config.json")
+    dtypes = {name: dtype for name in ("dtype", "torch_dtype") if name == "dtype" or name in config}
+    records.write_json(folder / "config.json", config | dtypes)
     if (source / "generation_config.json").is_file():
         shutil.copyfile(source / "generation_config.json", folder / "generation_config.json")
+    portable.make(folder)
 
 
 def _check_finite(tensors: Mapping[str, Any], dtype: str) -> None:
@@ -121,6 +121,7 @@ def copy_tokenizer(base: Path, folder: Path) -> None:
     for pattern in _TOKENIZER:
         for path in sorted(source.glob(pattern)):
             shutil.copyfile(path, folder / path.name)
+    portable.make(folder)
 
 
 def write_lineage(
