@@ -1,5 +1,6 @@
 """The files between the steps: their Arrow schemas, and the only reader and writer of them."""
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -56,6 +57,10 @@ PAIR = {
 
 Schema = dict[str, str]
 
+_CONTENT = b"pairloop.rows.sha256"
+"""Key in a parquet file's own metadata: sha256 of its rows as lines of JSON. The checksums of pages leave out what is
+read before and after them."""
+
 ROW_GROUP = 256
 """Rows that are written together: with five responses of 8 kB each, 10 MB."""
 
@@ -82,7 +87,8 @@ def read(path: Path, schema: Schema) -> list[Row]:
     """All rows of a parquet file, after checking that it has the format.
 
     Raises:
-        DataError: the file is missing, damaged, has other columns, or a row breaks the format's rules.
+        DataError: the file is missing, damaged, has other columns, or a row breaks the format's rules. Damage is noticed
+            at the latest when all is read; of a file that others wrote, only what parquet itself notices.
     """
     return [row for batch in stream(path, schema) for row in batch]
 
@@ -106,9 +112,9 @@ def stream(path: Path, schema: Schema, batch_rows: int = ROW_GROUP) -> Iterator[
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    first = 0
+    first, content = 0, hashlib.sha256()
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             if file.schema_arrow != arrow_schema(schema):
                 found = ", ".join(f"{f.name}: {f.type}" for f in file.schema_arrow)
                 raise DataError(f"{path}: has the columns {found}, but {', '.join(schema)} are needed. {_REMAKE}")
@@ -117,14 +123,22 @@ def stream(path: Path, schema: Schema, batch_rows: int = ROW_GROUP) -> Iterator[
                 for number, row in enumerate(rows, first):
                     _check_row(path, number, row)
                 first += len(rows)
+                content.update(_lines(rows))
                 yield rows
+            written = (file.metadata.metadata or {}).get(_CONTENT)
+            if written not in (None, content.hexdigest().encode()):
+                raise DataError(f"{path}: is damaged: its rows are not those that were written. {_REMAKE}")
     except FileNotFoundError:
         raise DataError(f"{path}: no such file. {_REMAKE}") from None
-    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a text that is no UTF-8
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as parquet ({_first_line(error)}). {_REMAKE}") from error
 
 
-_REMAKE = "Delete it and run the pipeline again: `dvc repro` remakes it."
+def _lines(rows: list[Row]) -> bytes:
+    return "".join(f"{json.dumps(row)}\n" for row in rows).encode()
+
+
+_REMAKE = "Delete it and run `dvc repro`. If it comes back the same, `python -m stages.check` says why and what to do."
 
 
 def _first_line(error: Exception) -> str:
@@ -155,13 +169,17 @@ def write(path: Path, schema: Schema, batches: Iterable[list[Row]]) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    count = 0
+    count, content = 0, hashlib.sha256()
     arrow = arrow_schema(schema)
     rows = chain.from_iterable(batches)
-    with _replacing(path) as partial, pq.ParquetWriter(partial, arrow, compression="zstd") as writer:
+    settings = {"compression": "zstd", "write_page_checksum": True}
+    with _replacing(path) as partial, pq.ParquetWriter(partial, arrow, **settings) as writer:
         while group := list(islice(rows, ROW_GROUP)):
-            writer.write_table(pa.Table.from_pylist(group, schema=arrow))
+            table = pa.Table.from_pylist(group, schema=arrow)
+            writer.write_table(table)
+            content.update(_lines(table.to_pylist()))  # as it will be read: 1 in a column of doubles is 1.0
             count += len(group)
+        writer.add_key_value_metadata({_CONTENT: content.hexdigest()})
     return count
 
 

@@ -115,3 +115,48 @@ def test_a_write_that_fails_leaves_the_file_of_before(tmp_path: Path) -> None:
         records.write(path, records.RESPONSE, broken())
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def many_rows() -> list[records.Row]:
+    words = "the of a model answers prompt river stone light é 日本 😀".split()
+    return [
+        RESPONSE | {"prompt_id": f"{number:064x}", "responses": [" ".join(words[number % 7 :] * 9), words[number % 5]]}
+        for number in range(300)
+    ]
+
+
+def test_no_flipped_bit_is_read_as_other_rows(tmp_path: Path) -> None:
+    path = tmp_path / "responses.parquet"
+    rows = many_rows()
+    records.write(path, records.RESPONSE, [rows])
+    whole = path.read_bytes()
+    for place in range(0, len(whole), max(1, len(whole) // 400)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        try:
+            assert records.read(path, records.RESPONSE) == rows, place
+        except DataError as error:
+            assert str(path) in error.message and "python -m stages.check" in error.message
+
+
+def test_rows_that_another_hand_has_changed_are_noticed_by_the_content_checksum(tmp_path: Path) -> None:
+    path = tmp_path / "responses.parquet"
+    records.write(path, records.RESPONSE, [[RESPONSE]])
+    table = pq.read_table(path)
+    changed = pa.Table.from_pylist([RESPONSE | {"prompt": "q"}], schema=table.schema)
+    with pq.ParquetWriter(path, changed.schema) as writer:
+        writer.write_table(changed)
+        writer.add_key_value_metadata(table.schema.metadata)
+    with pytest.raises(DataError, match=r"responses\.parquet: is damaged: its rows are not those that were written"):
+        records.read(path, records.RESPONSE)
+
+
+def test_a_whole_number_among_scores_is_the_same_content_when_read(tmp_path: Path) -> None:
+    row = RESPONSE | {"scores": [1, 0.5], "ranker": "r", "comparisons": None}
+    records.write(tmp_path / "rankings.parquet", records.RANKING, [[row]])
+    assert records.read(tmp_path / "rankings.parquet", records.RANKING) == [row]
+
+
+def test_parquet_by_others_is_read_without_the_checksum(tmp_path: Path) -> None:
+    table = pa.Table.from_pylist([RESPONSE], schema=records.arrow_schema(records.RESPONSE))
+    pq.write_table(table, tmp_path / "responses.parquet")
+    assert records.read(tmp_path / "responses.parquet", records.RESPONSE) == [RESPONSE]
