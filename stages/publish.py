@@ -8,6 +8,7 @@ import click
 
 from pairloop.errors import PairloopError
 from stages import common
+from stages.check import damaged_objects
 
 REMOTE = "published"
 FOLDER = Path("published")
@@ -40,6 +41,10 @@ def _refuse_unless_clean() -> None:
 
 
 def _replace(partial: Path) -> None:
+    if damaged := damaged_objects(partial):
+        raise PairloopError(
+            f"publish: {len(damaged)} objects of DVC's cache are damaged. `python -m stages.check` says what to do."
+        )
     size = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
     if size > MOST_BYTES:
         raise PairloopError(

@@ -22,6 +22,7 @@ PLUMBING = {
     "pairloop/models/fetch.py",  # what it brings is checked by checksum: models/iteration_0, fingerprints of shards
     "pairloop/models/portable.py",  # likewise; base and train, which write with it, declare it
     "pairloop/models/random_model.py",  # likewise
+    "pairloop/models/stored.py",  # likewise
     "pairloop/work/threads.py",  # how threads wait, never what they compute
     "stages/common.py",  # paths, clock and progress bar
 }

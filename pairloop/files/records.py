@@ -87,7 +87,7 @@ def read(path: Path, schema: Schema) -> list[Row]:
     """All rows of a parquet file, after checking that it has the format.
 
     Raises:
-        DataError: the file is missing, damaged, has other columns, or a row breaks the format's rules. Damage is noticed
+        DataError: the file is missing, damaged, has other columns, or a row breaks the format's rules. Damage is told
             at the latest when all is read; of a file that others wrote, only what parquet itself notices.
     """
     return [row for batch in stream(path, schema) for row in batch]

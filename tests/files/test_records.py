@@ -118,7 +118,7 @@ def test_a_write_that_fails_leaves_the_file_of_before(tmp_path: Path) -> None:
 
 
 def many_rows() -> list[records.Row]:
-    words = "the of a model answers prompt river stone light é 日本 😀".split()
+    words = ["the", "of", "a", "model", "answers", "prompt", "river", "stone", "light", "é", "日本", "😀"]
     return [
         RESPONSE | {"prompt_id": f"{number:064x}", "responses": [" ".join(words[number % 7 :] * 9), words[number % 5]]}
         for number in range(300)

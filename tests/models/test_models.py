@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pairloop.errors import ModelError
-from pairloop.models import fetch, references
+from pairloop.models import fetch, references, stored
 
 
 @pytest.fixture
@@ -108,3 +108,54 @@ def test_the_default_base_is_a_wheel_pinned_by_checksum() -> None:
     assert pointer["licence"] == "Apache-2.0"
     assert [file["name"] for file in pointer["files"] if file["name"].endswith(".safetensors")] == ["model.safetensors"]
     assert json.dumps(pointer).find(str(Path.home())) == -1
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_folder_of_the_cache_that_was_damaged_is_not_pinned_again(tmp_path: Path) -> None:
+    references.pin("random:3", None, tmp_path)
+    folder = fetch.fetch("random:3", None, tmp_path).folder
+    flip(folder / "model.safetensors")
+    (folder / "config.json").unlink()
+    with pytest.raises(
+        ModelError, match=r"random:3: config\.json, model\.safetensors in .*: damaged since it was fetched"
+    ):
+        references.pin("random:3", None, tmp_path)
+
+
+def test_a_damaged_file_of_the_hubs_cache_is_told_by_its_name(tmp_path: Path) -> None:
+    large, small = b"weights", b"{}"
+    names = {
+        "model.safetensors": (hashlib.sha256(large).hexdigest(), large),
+        "config.json": (hashlib.sha1(b"blob 2\0{}").hexdigest(), small),
+    }
+    for name, (blob, content) in names.items():
+        (tmp_path / "blobs").mkdir(exist_ok=True)
+        (tmp_path / "snapshot").mkdir(exist_ok=True)
+        (tmp_path / "blobs" / blob).write_bytes(content)
+        (tmp_path / "snapshot" / name).symlink_to(Path("../blobs") / blob)
+    assert stored.damaged(tmp_path / "snapshot") == []
+    for blob, _ in names.values():
+        flip(tmp_path / "blobs" / blob)
+    assert stored.damaged(tmp_path / "snapshot") == ["config.json", "model.safetensors"]
+
+
+def test_others_may_read_the_cache_of_the_machine(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        folder = fetch.fetch("random:3", None, tmp_path / "cache").folder
+    finally:
+        os.umask(before)
+    assert [oct(path.stat().st_mode & 0o777) for path in (folder, folder.parent)] == ["0o755", "0o755"]
+    assert all(path.stat().st_mode & 0o044 == 0o044 for path in folder.iterdir())
+
+
+def test_a_cache_that_cannot_be_written_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PAIRLOOP_CACHE", str(tmp_path / "file"))
+    with pytest.raises(ModelError, match=r"models cannot be kept there \(Not a directory\)\. Set PAIRLOOP_CACHE"):
+        references.pin("random:3", None, references.cache_root())

