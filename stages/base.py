@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from pairloop.files import records
-from pairloop.models import chat, references
+from pairloop.models import chat, fetch, references, suitable
 from stages import common
 
 
@@ -17,9 +17,12 @@ from stages import common
 @click.argument("times", type=Path)
 def main(model: Path, times: Path) -> None:
     """Pin the base model in MODEL/model.json."""
-    base = common.load().base
+    params = common.load()
+    base, cache = params.base, references.cache_root()
+    targets = params.train.lora_target_modules if params.train.method == "lora" else None
     with common.clock(times):
-        pointer = references.pin(base.model, base.sha256, references.cache_root())
+        pointer = references.pin(base.model, base.sha256, cache)
+        suitable.check(base.model, fetch.bring(base.model, base.sha256, cache).folder, targets)
         records.write_json(model / "model.json", pointer | {"template_date": chat.DATE.isoformat()})
 
 

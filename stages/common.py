@@ -28,7 +28,7 @@ PARAMS = Path("params.yaml")
 
 
 class Verb(click.Command):
-    """A command that says in one line when the disk is full, as every other user's mistake."""
+    """A command that says in one line when the disk is full or a file is forbidden, as every other user's mistake."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -37,6 +37,11 @@ class Verb(click.Command):
         gc.set_threshold(50_000, 20, 100)
         try:
             return super().invoke(ctx)
+        except PermissionError as error:
+            raise PairloopError(
+                f"{error.filename}: this user may not read or write it ({error.strerror}). Change its owner or mode "
+                "(`ls -l` shows them) and run again: finished work is kept."
+            ) from error
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise

@@ -79,9 +79,11 @@ def _from_folder(reference: str, key: str) -> Fetched:
 
 
 def _from_hub(name: str) -> Fetched:
+    from httpx2 import HTTPError  # what huggingface_hub asks the hub with
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import (
-        HfHubHTTPError,
+        GatedRepoError,
+        HFValidationError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
@@ -90,9 +92,18 @@ def _from_hub(name: str) -> Fetched:
     repository, _, revision = name.partition("@")
     try:
         folder = snapshot_download(repository, revision=revision or None, allow_patterns=_HF_FILES)
-    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+    except GatedRepoError as error:
+        raise ModelError(
+            f"hf:{name}: the hub gives this model only to who has accepted its terms. Accept them on its page, then "
+            "run `hf auth login` or set HF_TOKEN"
+        ) from error
+    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
         raise ModelError(f"hf:{name}: the hub has no such model or revision ({_short(error)})") from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+    except PermissionError as error:
+        raise ModelError(
+            f"hf:{name}: {error.filename} cannot be written. Set HF_HOME to a folder that you may write to"
+        ) from error
+    except (LocalEntryNotFoundError, HTTPError, OSError) as error:
         raise ModelError(
             f"hf:{name}: the hub cannot be reached and this machine has no copy ({_short(error)})"
         ) from error
@@ -100,7 +111,7 @@ def _from_hub(name: str) -> Fetched:
     try:
         card: Any = HfApi().model_info(repository, revision=commit).card_data
         licence = str(card.license) if card and card.license else "unknown"
-    except (HfHubHTTPError, OSError):
+    except (HTTPError, OSError):
         licence = "unknown"
     return Fetched(Path(folder), commit, licence)
 

@@ -90,8 +90,11 @@ def load_tokenizer(folder: Path, cache: Path | None = None) -> Any:
     source = weights(folder, cache)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder}: the tokenizer cannot be loaded ({error})") from error
+    except Exception as error:
+        # tokenizers raises nothing more special for a file that it cannot read.
+        if type(error) is not Exception and not isinstance(error, _UNLOADABLE):
+            raise
+        raise ModelError(f"{folder}: the tokenizer cannot be loaded ({short(error)})") from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -100,6 +103,7 @@ def load_tokenizer(folder: Path, cache: Path | None = None) -> Any:
 def load_model(folder: Path, dtype: str, cache: Path | None = None) -> Any:
     """A causal language model in evaluation mode, on the GPU if there is one, from a pointer or a full checkpoint."""
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
@@ -109,10 +113,51 @@ def load_model(folder: Path, dtype: str, cache: Path | None = None) -> Any:
         model = AutoModelForCausalLM.from_pretrained(
             source, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False
         )
-    except (ImportError, OSError, ValueError) as error:
-        raise ModelError(f"{folder}: the model cannot be loaded ({error})") from error
+    except (SafetensorError, *_UNLOADABLE) as error:
+        raise ModelError(f"{folder}: the model cannot be loaded ({short(error)})") from error
     # A quantised model stands where its quantiser has put it.
     return (model if getattr(model, "is_quantized", False) else model.to(device())).eval()
+
+
+def load_config(folder: Path, source: Path) -> Any:
+    """The configuration in `source`, where the weights of `folder` lie.
+
+    Raises:
+        ModelError: there is none that transformers knows.
+    """
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(source, trust_remote_code=False)
+    except _UNLOADABLE as error:
+        raise ModelError(f"{folder}: config.json cannot be read ({short(error)})") from error
+
+
+def skeleton(folder: Path) -> Any:
+    """The model of a folder without its weights: modules and shapes, which take no memory.
+
+    Raises:
+        ModelError: transformers knows no such causal language model.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    config = load_config(folder, folder)
+    try:
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    except _UNLOADABLE as error:
+        raise ModelError(f"{folder}: transformers has no such causal language model ({short(error)})") from error
+
+
+def linear_names(model: Any) -> list[str]:
+    """The last part of the names of a model's linear layers, sorted, without the one that gives the logits."""
+    from torch.nn import Linear
+    from transformers.pytorch_utils import Conv1D  # GPT-2's
+
+    head = model.get_output_embeddings()
+    found = model.named_modules()
+    return sorted({n.rpartition(".")[2] for n, m in found if isinstance(m, (Linear, Conv1D)) and m is not head})
 
 
 def load_policy(folder: Path, base: Path, dtype: str, cache: Path | None = None) -> Any:
@@ -164,18 +209,24 @@ class Served:
 
 def serve_policy(folder: Path, base: Path, cache: Path | None = None) -> Served:
     """The policy that `folder` holds, for vLLM; arguments as in `load_policy`."""
-    from transformers import AutoConfig, GenerationConfig
+    from transformers import GenerationConfig
 
     adapter = folder if is_adapter(folder) else None
     source = weights(base if adapter else folder, cache)
-    try:
-        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder}: the model cannot be loaded ({error})") from error
+    config = load_config(folder, source)
     stated = (source / "generation_config.json").is_file()
     ends = GenerationConfig.from_pretrained(source) if stated else GenerationConfig.from_model_config(config)
     rank = read_json(folder / "adapter_config.json")["r"] if adapter else 0
     return Served(source, adapter, rank, config, ends)
+
+
+_UNLOADABLE = (ArithmeticError, AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+"""What transformers raises for files that it cannot make sense of."""
+
+
+def short(error: Exception) -> str:
+    """The first line of what a library says, or what kind of error it is."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def device() -> str:

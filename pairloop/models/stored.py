@@ -86,6 +86,8 @@ def once(folder: Path, fill: Callable[[Path], str]) -> str:
         _make(partial)
         try:
             licence = fill(partial)
+            for path in files(partial):
+                path.chmod(partial.stat().st_mode & 0o666)  # some writers leave files to their owner alone
             made = {path.name: sha256_of(path) for path in files(partial)}
             write_json(partial / MANIFEST, {"licence": licence, "files": made})
             if not folder.is_dir():

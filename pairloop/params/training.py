@@ -16,8 +16,6 @@ from pairloop.params.settings import (
     Text,
 )
 
-_EVERY_LINEAR_LAYER = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
 
 class Train(Section):
     """DPO on the pairs. Names that TRL's DPOConfig has too mean the same as there."""
@@ -77,8 +75,9 @@ class Train(Section):
     lora_alpha: Count = 16
     """Scale of the adapter: its output counts lora_alpha / lora_r times."""
 
-    lora_target_modules: Several[Text] = _EVERY_LINEAR_LAYER
-    """Linear layers that get an adapter, by the end of their name."""
+    lora_target_modules: Several[Text] | None = None
+    """Linear layers that get an adapter, by the last part of their name, such as q_proj. null means all of them but
+    the one that gives the logits, whatever the base calls them."""
 
     save_dtype: NumberFormat = "float32"
     """Number format of the saved weights. The next iteration starts from what was saved."""

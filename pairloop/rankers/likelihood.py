@@ -51,7 +51,10 @@ class Likelihood:
             for own, found in zip(told, given, strict=True)
             for answer, g in zip(own, found, strict=True)
         )
-        return [[next(each) if answer else -log(self.model.config.vocab_size) for answer in own] for own in ids]
+        return [
+            [next(each) if answer else -log(self.model.config.get_text_config().vocab_size) for answer in own]
+            for own in ids
+        ]
 
     def log_probabilities(self, prompt: str, answers: Sequence[Sequence[int]], opening: Any = None) -> list[float]:
         """log p of each answer's token ids after a prompt, in nats, summed over its tokens.

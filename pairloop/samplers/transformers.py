@@ -77,7 +77,7 @@ class TransformersSampler:
         return shared.applies(self.model) and not cache.windowed(self.model.config)
 
     def _check_lengths(self, prompts: list[list[int]]) -> None:
-        context = getattr(self.model.config, "max_position_embeddings", None)
+        context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         longest = max(map(len, prompts), default=0)
         if context is not None and longest + self.sampling.max_new_tokens > context:
             raise ModelError(

@@ -123,7 +123,7 @@ def _train(job: Job, out: Path, folder: Path, log: Log) -> dict[str, Any]:
         tuning = trainer.build(
             policy=policy,
             reference=_reference(job),
-            adapter=_fresh_adapter(job),
+            adapter=_fresh_adapter(job, policy),
             tokenizer=tokenizer,
             config=trainer.configure(job.params, job.dtype, _seed(job), len(pairs.rows), folder),
             train=pairs.rows,
@@ -191,14 +191,14 @@ def _policy(job: Job) -> Any:
                 f"train.method is lora, but {job.parent} holds all weights. An adapter is relative to the base: train "
                 "every iteration with the same method."
             )
-        policy = references.load_model(job.base, dtype)
-        _check_targets(policy, job.params)
-        return policy.requires_grad_(False)
+        return references.load_model(job.base, dtype).requires_grad_(False)
     from peft import PeftModel
 
-    policy = PeftModel.from_pretrained(references.load_model(job.base, dtype), job.parent, is_trainable=True)
+    base = references.load_model(job.base, dtype)
+    targets = _targets(base, job.params)
+    policy = PeftModel.from_pretrained(base, job.parent, is_trainable=True)
     config = policy.peft_config["default"]
-    _check_same_adapter(config, job)
+    _check_same_adapter(config, job, targets)
     # The name that the adapter's file gives the base is no place: PEFT would ask the hub for it at every checkpoint.
     config.base_model_name_or_path = None
     return policy
@@ -211,7 +211,7 @@ def _reference(job: Job) -> Any:
     return references.load_model(job.base, _training_dtype(job))
 
 
-def _fresh_adapter(job: Job) -> Any:
+def _fresh_adapter(job: Job, policy: Any) -> Any:
     """What the first iteration's adapter looks like; its B is zero, so that it starts as the base exactly."""
     if job.params.method == "full" or references.is_adapter(job.parent):
         return None
@@ -221,30 +221,29 @@ def _fresh_adapter(job: Job) -> Any:
         task_type="CAUSAL_LM",
         r=job.params.lora_r,
         lora_alpha=job.params.lora_alpha,
-        target_modules=sorted(job.params.lora_target_modules),
+        target_modules=_targets(policy, job.params),
         lora_dropout=0.0,
         bias="none",
     )
 
 
-def _check_targets(policy: Any, params: Train) -> None:
-    """PEFT is content if one of the names exists; a misspelt one would go unnoticed."""
-    from torch.nn import Linear
-
-    head = policy.get_output_embeddings()
-    linear = {n.rpartition(".")[2] for n, m in policy.named_modules() if isinstance(m, Linear) and m is not head}
-    for name in params.lora_target_modules:
+def _targets(model: Any, params: Train) -> list[str]:
+    """The names of the layers that get an adapter. PEFT is content if one exists; a misspelt one would go unnoticed."""
+    linear = references.linear_names(model)
+    targets = sorted(params.lora_target_modules or linear)
+    for name in targets:
         if name not in linear:
-            known = ", ".join(sorted(linear))
+            known = ", ".join(linear)
             raise TrainingError(f"train.lora_target_modules: the base has no linear layer {name}. It has {known}")
+    return targets
 
 
-def _check_same_adapter(config: Any, job: Job) -> None:
+def _check_same_adapter(config: Any, job: Job, targets: list[str]) -> None:
     params = job.params
     for name, found, wanted in (
         ("lora_r", config.r, params.lora_r),
         ("lora_alpha", config.lora_alpha, params.lora_alpha),
-        ("lora_target_modules", sorted(config.target_modules), sorted(params.lora_target_modules)),
+        ("lora_target_modules", sorted(config.target_modules), targets),
     ):
         if found != wanted:
             raise TrainingError(

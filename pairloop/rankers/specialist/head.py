@@ -60,7 +60,7 @@ class Specialist:
         Raises:
             ModelError: the model has another shape than the one that the head was fitted to.
         """
-        found = (hidden.layer, hidden.model.config.hidden_size)
+        found = (hidden.layer, hidden.model.config.get_text_config().hidden_size)
         if found != (head.layer, len(head.weight)):
             raise ModelError(
                 f"the specialist reads layer {head.layer} of a model with {len(head.weight)} hidden units, but this "

@@ -58,7 +58,9 @@ class Layers:
 
         prompt_ids = chat.encode_prompt(self.tokenizer, prompt)
         ids = [chat.encode_response(self.tokenizer, answer, end=False) for answer in answers]
-        found = np.empty((len(self.depth_of), len(ids), self.model.config.hidden_size), dtype=np.float32)
+        found = np.empty(
+            (len(self.depth_of), len(ids), self.model.config.get_text_config().hidden_size), dtype=np.float32
+        )
         reading = read_after(self.model, prompt_ids, ids, self.batch_tokens, self._states, self._states, opening)
         for batch, states in reading:
             for row, i in enumerate(batch):
@@ -136,7 +138,7 @@ def _layers(model: Any) -> Any:
     """The list of decoder layers, whatever the architecture calls it."""
     from torch.nn import ModuleList
 
-    count = model.config.num_hidden_layers
+    count = model.config.get_text_config().num_hidden_layers
     for module in model.base_model.modules():
         if isinstance(module, ModuleList) and len(module) == count:
             return module
