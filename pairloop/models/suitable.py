@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pairloop.errors import ModelError
+from pairloop.errors import DataError, ModelError
 from pairloop.files.records import read_json
-from pairloop.models import chat, references
+from pairloop.models import chat, fetch, references
 
 
 def check(reference: str, folder: Path, targets: Sequence[str] | None = None) -> None:
@@ -45,7 +45,7 @@ def _check_weights(reference: str, folder: Path) -> None:
             remedy = "It is a pointer of git-lfs: run `git lfs pull` there" if pointer else "Fetch or copy it again"
             raise ModelError(f"{reference}: {path} cannot be opened as safetensors ({error}). {remedy}") from error
     index = folder / "model.safetensors.index.json"
-    named = set(read_json(index)["weight_map"].values()) if index.is_file() else set()
+    named = set(_json(index).get("weight_map", {}).values())
     if missing := sorted(name for name in named if not (folder / name).is_file()):
         raise ModelError(f"{reference}: {', '.join(missing)}, which {index} names, is missing. Fetch or copy it again")
 
@@ -80,13 +80,24 @@ def _prompted(reference: str, tokenizer: Any) -> list[int]:
         return chat.encode_prompt(tokenizer, "Hello")
     except (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise ModelError(
-            f"{reference}: the chat template cannot be applied to a user's turn ({references.short(error)}). It is in "
+            f"{reference}: the chat template cannot be applied to a user's turn ({fetch.short(error)}). It is in "
             "chat_template.jinja or tokenizer_config.json; of several, one must be named default"
         ) from error
 
 
 def _stated(path: Path) -> Iterable[int]:
     """The ids of special tokens that a configuration states."""
-    content = read_json(path) if path.is_file() else {}
+    content = _json(path)
     found = [content.get(name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")]
     return [i for ids in found for i in (ids if isinstance(ids, list) else [ids]) if i is not None]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """The object in a file; without the file an empty one."""
+    try:
+        content = read_json(path) if path.is_file() else {}
+    except DataError:
+        content = None
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: is no JSON object. Fetch or copy it again")
+    return content

@@ -192,11 +192,9 @@ def _policy(job: Job) -> Any:
                 "every iteration with the same method."
             )
         return references.load_model(job.base, dtype).requires_grad_(False)
-    from peft import PeftModel
-
     base = references.load_model(job.base, dtype)
     targets = _targets(base, job.params)
-    policy = PeftModel.from_pretrained(base, job.parent, is_trainable=True)
+    policy = references.with_adapter(base, job.parent, trainable=True)
     config = policy.peft_config["default"]
     _check_same_adapter(config, job, targets)
     # The name that the adapter's file gives the base is no place: PEFT would ask the hub for it at every checkpoint.

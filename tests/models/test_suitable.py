@@ -103,6 +103,7 @@ REFUSED: list[tuple[Callable[[Path], None], str]] = [
     (missing_part, r"model-2-of-2\.safetensors, which .* names, is missing"),
     (dangling, "is a link to gone, which does not exist"),
     (lambda f: edit(f / "config.json", model_type="unheard"), r"config\.json cannot be read"),
+    (lambda f: (f / "generation_config.json").write_text("{") and None, r"generation_config\.json: is no JSON object"),
     (lambda f: (f / "config.json").write_text("[") and None, r"config\.json"),
     (lambda f: (f / "tokenizer.json").write_text("{}") and None, "the tokenizer cannot be loaded"),
     (lambda f: (f / "tokenizer.json").write_text("{") and None, "the tokenizer cannot be loaded"),
@@ -183,6 +184,15 @@ def test_by_default_every_linear_layer_is_trained_whatever_it_is_called(
     metrics = dpo.train(job, folder.parent / "out", folder.parent / "scratch")
     assert set(records.read_json(folder.parent / "out/adapter_config.json")["target_modules"]) == layers
     assert metrics["after"]["margin"] > 0
+
+
+def test_half_an_adapter_is_one_sentence(folder: Path) -> None:
+    adapter = folder.parent / "adapter"
+    adapter.mkdir()
+    records.write_json(adapter / "adapter_config.json", {"peft_type": "LORA", "target_modules": ["q_proj"], "r": 2})
+    (adapter / "adapter_model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:20_000])
+    with pytest.raises(ModelError, match=r"adapter: the adapter cannot be loaded .*python -m stages\.check"):
+        references.load_policy(adapter, folder, "float32")
 
 
 def test_a_composite_configuration_is_read_where_it_speaks_of_text(folder: Path) -> None:
