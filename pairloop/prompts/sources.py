@@ -173,13 +173,13 @@ def _parquet(path: Path) -> Iterator[tuple[Place, Values]]:
 
     number = 0
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             columns = _columns(file.schema_arrow.names, str(path))
             for batch in file.iter_batches(1024, columns=columns):
                 for values in batch.to_pylist():
                     yield f"{path}, row {number}", values
                     number += 1
-    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a text that is no UTF-8
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as parquet ({_first_line(error)})") from error
 
 
