@@ -138,7 +138,7 @@ def _rendered(tokenizer: Any, prompt: str, response: str | None = None) -> str:
         text: str = tokenizer.apply_chat_template(
             turns, chat_template=template, tokenize=False, add_generation_prompt=response is None
         )
-    except (TemplateError, TypeError, ValueError) as error:
+    except (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         if not tokenizer.chat_template:
             raise ModelError(
                 f"{tokenizer.name_or_path}: the tokenizer has no chat template, so prompts cannot be put to the model. "
@@ -146,10 +146,14 @@ def _rendered(tokenizer: Any, prompt: str, response: str | None = None) -> str:
             ) from None
         raise ModelError(
             f"{tokenizer.name_or_path}: the chat template cannot be rendered for a user's turn"
-            f"{'' if response is None else ' and an answer'} ({str(error).splitlines()[0]}). Put one that can into "
+            f"{'' if response is None else ' and an answer'} ({_first_line(error)}). Put one that can into "
             "that folder, as chat_template.jinja"
         ) from error
     return text
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 @lru_cache(maxsize=16)

@@ -44,7 +44,9 @@ def fetch(reference: str, sha256: str | None, cache: Path, key: str = "base.mode
         ModelError: no such model, no network and nothing cached, another checksum, or files of the cache are damaged.
     """
     found = bring(reference, sha256, cache, key)
-    if names := stored.damaged(found.folder):
+    # A folder of the user's own may be changed; DVC and the pointer notice.
+    names = [] if found.revision == "local" else stored.damaged(found.folder)
+    if names:
         raise ModelError(
             f"{reference}: {', '.join(names)} in {found.folder}: damaged since it was fetched. Delete that folder, and "
             "what its links lead to, and run again: it is fetched anew"

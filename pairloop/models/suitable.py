@@ -6,7 +6,7 @@ from typing import Any
 
 from pairloop.errors import DataError, ModelError
 from pairloop.files.records import read_json
-from pairloop.models import chat, fetch, references
+from pairloop.models import chat, references
 
 
 def check(reference: str, folder: Path, targets: Sequence[str] | None = None) -> None:
@@ -59,7 +59,8 @@ def _check_tokens(reference: str, folder: Path, tokenizer: Any, rows: int) -> No
         )
     added = tokenizer.get_added_vocab()  # text never becomes one of these: only the template and the end do
     ordinary = {token: i for token, i in tokenizer.get_vocab().items() if token not in added}
-    used = [*_prompted(reference, tokenizer), tokenizer.eos_token_id, tokenizer.pad_token_id]
+    used = [*chat.encode_exchange(tokenizer, "Hello", "Yes"), chat.end_of_turn(tokenizer)]
+    used += [*chat.encode_prompt(tokenizer, "Hello"), tokenizer.eos_token_id, tokenizer.pad_token_id]
     for what, ids in (
         ("the tokenizer's vocabulary", ordinary.values()),
         ("the chat format, the end or the padding", used),
@@ -71,18 +72,6 @@ def _check_tokens(reference: str, folder: Path, tokenizer: Any, rows: int) -> No
                 f"{reference}: {what} has token {highest}, but the model's embedding has {rows} rows. Take the "
                 "tokenizer that belongs to these weights, or resize the embedding"
             )
-
-
-def _prompted(reference: str, tokenizer: Any) -> list[int]:
-    from jinja2 import TemplateError
-
-    try:
-        return chat.encode_prompt(tokenizer, "Hello")
-    except (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        raise ModelError(
-            f"{reference}: the chat template cannot be applied to a user's turn ({fetch.short(error)}). It is in "
-            "chat_template.jinja or tokenizer_config.json; of several, one must be named default"
-        ) from error
 
 
 def _stated(path: Path) -> Iterable[int]:

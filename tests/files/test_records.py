@@ -18,6 +18,7 @@ RESPONSE = {
     "token_ids": [[5], [6, 7]],
     "logps": [[-0.5], [-1.5, -0.25]],
 }
+CONTENT = b"pairloop.rows.sha256"
 MESSAGES = pa.list_(pa.struct([("content", pa.string()), ("role", pa.string())]))
 
 
@@ -141,17 +142,18 @@ def test_no_flipped_bit_is_read_as_other_rows(tmp_path: Path) -> None:
 def test_rows_that_another_hand_has_changed_are_noticed_by_the_content_checksum(tmp_path: Path) -> None:
     path = tmp_path / "responses.parquet"
     records.write(path, records.RESPONSE, [[RESPONSE]])
-    table = pq.read_table(path)
+    table, checksum = pq.read_table(path), pq.read_metadata(path).metadata[CONTENT]
     changed = pa.Table.from_pylist([RESPONSE | {"prompt": "q"}], schema=table.schema)
     with pq.ParquetWriter(path, changed.schema) as writer:
         writer.write_table(changed)
-        writer.add_key_value_metadata(table.schema.metadata)
+        writer.add_key_value_metadata({CONTENT: checksum})
     with pytest.raises(DataError, match=r"responses\.parquet: is damaged: its rows are not those that were written"):
         records.read(path, records.RESPONSE)
 
 
 def test_a_whole_number_among_scores_is_the_same_content_when_read(tmp_path: Path) -> None:
-    row = RESPONSE | {"scores": [1, 0.5], "ranker": "r", "comparisons": None}
+    text = {name: RESPONSE[name] for name in records.TEXT}
+    row = text | {"scores": [1, 0.5], "ranker": "r", "comparisons": None}
     records.write(tmp_path / "rankings.parquet", records.RANKING, [[row]])
     assert records.read(tmp_path / "rankings.parquet", records.RANKING) == [row]
 

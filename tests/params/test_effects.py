@@ -117,6 +117,10 @@ class Watched:
             self.file.write_text(before)
 
 
+EARLY = {"pool": {"iterations", "prompts.per_iteration", "prompts.reuse", "teach.prompts"}}
+"""What a stage reads only to refuse what a later one, which runs again, would refuse: its own result stays the same."""
+
+
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """A project as DVC has it after a run, as far as parameters go."""
@@ -144,7 +148,7 @@ def test_a_stage_reads_the_parameter_and_runs_again_when_it_changes(
 def test_a_stage_runs_again_for_every_parameter_that_its_own_file_reads(
     stage: str, readers: dict[str, set[str]], watched: Watched
 ) -> None:
-    own = [leaf for leaf, files in readers.items() if f"stages/{stage}.py" in files]
+    own = {leaf for leaf, files in readers.items() if f"stages/{stage}.py" in files} - EARLY.get(stage, set())
     assert [leaf for leaf in own if not watched.rerun_by(leaf, [stage])] == []
 
 
