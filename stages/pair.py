@@ -1,5 +1,6 @@
 """pair: turn an iteration's rankings into its train and test splits."""
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator, Set
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import click
 
 from pairloop import pairing
-from pairloop.files import records
+from pairloop.files import contents, records
 from pairloop.files.records import Row
 from pairloop.params import Params
 from stages import common
@@ -31,12 +32,14 @@ def main(
     params = common.load(iteration)
     found = _Found(rankings, params, iteration)
     test = pairing.test_prompts(found.paired, params.pair.test_fraction, params.seed)
-    train_pairs = records.write(train_split, records.PAIR, found.pairs(lambda prompt_id: prompt_id not in test))
-    test_pairs = records.write(test_split, records.PAIR, found.pairs(lambda prompt_id: prompt_id in test))
+    records.write(train_split, records.PAIR, found.pairs(lambda prompt_id: prompt_id not in test))
+    records.write(test_split, records.PAIR, found.pairs(lambda prompt_id: prompt_id in test))
     dropped = pairing.count(found.reasons)
     counts = {"rows_in": found.rows, "rows_out": found.rows - len(found.reasons), "dropped": dropped}
-    split = {"train_pairs": train_pairs, "test_pairs": test_pairs}
-    records.write_json(metrics, records.rounded(counts | split | found.summary.result()))
+    files = {"train": contents.content(train_split), "test": contents.content(test_split)}
+    split = {f"{name}_pairs": file.num_examples for name, file in files.items()}
+    described = {"files": {name: dataclasses.asdict(file) for name, file in files.items()}}
+    records.write_json(metrics, records.rounded(counts | split | found.summary.result()) | described)
     stated = {row["prompt_id"]: row["constraints"] for row in records.read(prompts, records.PROMPT)}
     records.write_json(samples, [_sample(row, pairs, stated, found.reasons, test) for row, pairs in found.shown])
 

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from pairloop.files import records
+from pairloop.files.contents import Content
 from pairloop.report import card, metrics, reproducible
 from pairloop.report.data import Iteration, ReportData
 from pairloop.report.page import render
@@ -34,13 +35,13 @@ def main(results: Path, page: Path, iterations: Path, curves: Path, data_card: P
         curves, [{"iteration": n} | dict(row) for n, i in enumerate(data.iterations, 1) for row in i.curve]
     )
     records.write_json(numbers, metrics.numbers(data.models[-1], data.times))
-    sizes = {
-        f"{split}_iteration_{n}": i.pair[f"{split}_pairs"]
+    splits = {
+        f"{split}_iteration_{n}": Content(**i.pair["files"][split])
         for n, i in enumerate(data.iterations, 1)
         for split in ("train", "test")
     }
     source = common.load().pool.source
-    records.write_text(data_card, card.dataset_card(sizes, data.base, data.ranker, source, _sampled(len(data.models))))
+    records.write_text(data_card, card.dataset_card(splits, data.base, data.ranker, source, _sampled(len(data.models))))
 
 
 def _sampled(models: int) -> str:

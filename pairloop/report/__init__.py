@@ -17,10 +17,10 @@ iterations, one `Iteration` each, from 1 on
     rank: `rows_in`, `rows_out`, `dropped`, `responses`, `ties`, `length_correlation`, `constraint_share`, `ranker`,
     `position_bias` (share or None), `margins` {`edges`, `counts`}, `second` None or {`ranker`, `best_over_worst`,
     `rank_correlation`}.
-    pair: `rows_in`, `rows_out`, `dropped`, `train_pairs`, `test_pairs`, `mean_margin` (in the ranker's unit),
-    `chosen_words`, `rejected_words` (means), `chosen_refusals`, `rejected_refusals` (shares), `length_correlation`,
-    and `uncontrolled_chosen_words`, `uncontrolled_rejected_words`, `uncontrolled_length_correlation`, the same as if
-    nothing controlled length.
+    pair: `rows_in`, `rows_out`, `dropped`, `train_pairs`, `test_pairs`, `files` (`train` and `test`, each with
+    `num_examples`, `num_bytes`, `sha256`), `mean_margin` (in the ranker's unit), `chosen_words`, `rejected_words`
+    (means), `chosen_refusals`, `rejected_refusals` (shares), `length_correlation`, and `uncontrolled_chosen_words`,
+    `uncontrolled_rejected_words`, `uncontrolled_length_correlation`, the same as if nothing controlled length.
     train: `rows_in`, `rows_out`, `dropped`, `steps`, `loss_first`, `loss_last`, and `before` and `after`, each with
     `accuracy`, `margin`, `logp_accuracy` on the held-out pairs, or None where there are none.
     curve: rows of `step` (from 1, in each iteration), `loss`, `margin`, `accuracy`.

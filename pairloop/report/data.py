@@ -20,7 +20,7 @@ _NEEDED = {
         *("position_bias", "margins", "second"),
     ),
     "pair": (
-        *(*_COUNTS, "train_pairs", "test_pairs", "mean_margin", "chosen_words", "rejected_words"),
+        *(*_COUNTS, "files", "train_pairs", "test_pairs", "mean_margin", "chosen_words", "rejected_words"),
         *("chosen_refusals", "rejected_refusals", "length_correlation"),
         *("uncontrolled_chosen_words", "uncontrolled_rejected_words", "uncontrolled_length_correlation"),
     ),

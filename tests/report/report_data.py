@@ -119,6 +119,7 @@ def _iteration(n: int, ranker: str) -> Iteration:
         },
         pair={
             **{"rows_in": 60, "rows_out": pairs, "dropped": dropped, "train_pairs": pairs - 6, "test_pairs": 6},
+            "files": {},
             **{"mean_margin": 2.31 - 0.2 * n, "chosen_words": 43.1 + n, "rejected_words": 39.8 - n / 2},
             **{"chosen_refusals": 0.0, "rejected_refusals": 0.02 * n, "length_correlation": -0.08 + 0.03 * n},
             **{"uncontrolled_chosen_words": 43.1 + n, "uncontrolled_rejected_words": 39.8 - n / 2},

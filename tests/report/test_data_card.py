@@ -1,5 +1,8 @@
 """The card of the data set."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,14 +10,17 @@ import pytest
 from huggingface_hub import DatasetCard, metadata_load
 
 from pairloop.files import records
+from pairloop.files.contents import Content, content
 from pairloop.report.card import dataset_card
 
 SIDES = ("chosen", "rejected")
-SIZES = {"train_iteration_1": 3, "test_iteration_1": 1}
+SPLITS = {"train_iteration_1": Content(3, 400, "a" * 64), "test_iteration_1": Content(1, 100, "b" * 64)}
+LOAD = "import datasets, sys, json; found = datasets.load_dataset(sys.argv[1], cache_dir=sys.argv[2]); "
+IDS = "print(json.dumps({name: split['prompt_id'][:] for name, split in found.items()}))"
 
 
-def card(sizes: dict[str, int] = SIZES, base: str = "random:0", source: str = "data/prompts/pool.jsonl") -> str:
-    return dataset_card(sizes, base, "specialist", source, "The responses were sampled with transformers.")
+def card(splits: dict[str, Content] = SPLITS, base: str = "random:0", source: str = "data/prompts/pool.jsonl") -> str:
+    return dataset_card(splits, base, "specialist", source, "The responses were sampled with transformers.")
 
 
 def pair(number: int) -> dict[str, Any]:
@@ -28,25 +34,96 @@ def pair(number: int) -> dict[str, Any]:
     return row | answers
 
 
+def write_data(folder: Path, **splits: range) -> dict[str, Content]:
+    """A folder of splits with their card, as a run writes it."""
+    for split, numbers in splits.items():
+        records.write(folder / f"{split}.parquet", records.PAIR, [[pair(i) for i in numbers]])
+    found = {split: content(folder / f"{split}.parquet") for split in splits}
+    (folder / "README.md").write_text(card(found))
+    return found
+
+
+def load(folder: Path, cache: Path) -> tuple[dict[str, list[str]], str]:
+    """The ids that a new process loads from a folder, and what it says on the side."""
+    found = subprocess.run(
+        [sys.executable, "-c", LOAD + IDS, str(folder), str(cache)], capture_output=True, text=True, check=True
+    )
+    ids: dict[str, list[str]] = json.loads(found.stdout)
+    return ids, found.stderr
+
+
+def ids(numbers: range) -> list[str]:
+    return [str(i) for i in numbers]
+
+
+def test_two_clones_and_a_rerun_with_as_many_rows_load_their_own_rows(tmp_path: Path) -> None:
+    first, second = tmp_path / "first" / "data", tmp_path / "second" / "data"
+    write_data(first, train_iteration_1=range(3), test_iteration_1=range(3, 4))
+    write_data(second, train_iteration_1=range(3), test_iteration_1=range(7, 8))
+    for folder, test in ((first, range(3, 4)), (second, range(7, 8)), (first, range(3, 4))):
+        found, said = load(folder, tmp_path / "cache")
+        assert found == {"train_iteration_1": ids(range(3)), "test_iteration_1": ids(test)}
+        assert "Ignoring" not in said and "Warning" not in said and "malformed" not in said
+    write_data(first, train_iteration_1=range(5, 8), test_iteration_1=range(3, 4))
+    assert load(first, tmp_path / "cache")[0]["train_iteration_1"] == ids(range(5, 8))
+
+
+@pytest.mark.parametrize("rows", [1, records.ROW_GROUP, 2 * records.ROW_GROUP + 88])
+def test_the_card_states_the_bytes_that_the_datasets_library_counts(rows: int, tmp_path: Path) -> None:
+    import datasets
+
+    found = write_data(tmp_path / "data", train_iteration_1=range(rows), test_iteration_1=range(2))
+    stated = datasets.load_dataset_builder(str(tmp_path / "data"), cache_dir=str(tmp_path / "cache")).info.splits
+    loaded = datasets.load_dataset(str(tmp_path / "data"), cache_dir=str(tmp_path / "cache"))
+    for name, split in loaded.items():
+        counted = split.info.splits[name]
+        assert (counted.num_bytes, counted.num_examples) == (stated[name].num_bytes, stated[name].num_examples)
+        assert (counted.num_bytes, counted.num_examples) == (found[name].num_bytes, found[name].num_examples)
+
+
+def test_the_checksum_is_that_of_what_sha256sum_prints(tmp_path: Path) -> None:
+    write_data(tmp_path, train_iteration_1=range(3), test_iteration_1=range(1))
+    files = [file["path"] for file in metadata_load(tmp_path / "README.md")["configs"][0]["data_files"]]
+    printed = subprocess.run(["sha256sum", *files], cwd=tmp_path, capture_output=True, check=True).stdout
+    expected = subprocess.run(["sha256sum"], input=printed, capture_output=True, check=True).stdout.split()[0].decode()
+    assert metadata_load(tmp_path / "README.md")["configs"][0]["description"] == f"sha256 {expected}"
+
+
 def test_the_splits_beside_the_card_load_with_its_features_as_one_data_set(tmp_path: Path) -> None:
     import datasets
 
-    for split, rows in SIZES.items():
-        records.write(tmp_path / "data" / f"{split}.parquet", records.PAIR, [[pair(i) for i in range(rows)]])
-    (tmp_path / "data" / "README.md").write_text(card())
+    write_data(tmp_path / "data", train_iteration_1=range(3), test_iteration_1=range(1))
     builder = datasets.load_dataset_builder(str(tmp_path / "data"), cache_dir=str(tmp_path / "cache"))
-    assert {name: split.num_examples for name, split in builder.info.splits.items()} == SIZES
     assert builder.info.features == datasets.Features.from_arrow_schema(records.arrow_schema(records.PAIR))
     found = datasets.load_dataset(str(tmp_path / "data"), cache_dir=str(tmp_path / "cache"))
-    assert {name: len(split) for name, split in found.items()} == SIZES
+    assert {name: len(split) for name, split in found.items()} == {"train_iteration_1": 3, "test_iteration_1": 1}
     assert found["test_iteration_1"][0] == pair(0)
+
+
+def test_a_split_without_rows_does_not_keep_the_others_from_loading(tmp_path: Path) -> None:
+    import datasets
+
+    write_data(tmp_path / "data", train_iteration_1=range(3), test_iteration_1=range(0))
+    found = datasets.load_dataset(str(tmp_path / "data"), cache_dir=str(tmp_path / "cache"))
+    assert {name: len(split) for name, split in found.items()} == {"train_iteration_1": 3}
+    assert "| test_iteration_1 | 0 |" in (tmp_path / "data" / "README.md").read_text()
+
+
+def test_one_split_loads_where_the_others_are_not(tmp_path: Path) -> None:
+    import datasets
+
+    write_data(tmp_path / "data", train_iteration_1=range(3), test_iteration_1=range(7, 8))
+    (tmp_path / "data" / "train_iteration_1.parquet").unlink()
+    files = {"test_iteration_1": "test_iteration_1.parquet"}
+    assert f"data_files={json.dumps(files)}".replace("test", "train") in card()
+    found = datasets.load_dataset(str(tmp_path / "data"), data_files=files, cache_dir=str(tmp_path / "cache"))
+    assert {name: split["prompt_id"][:] for name, split in found.items()} == {"test_iteration_1": ["7"]}
 
 
 def test_a_card_whose_features_are_not_those_of_the_files_is_an_error(tmp_path: Path) -> None:
     import datasets
 
-    records.write(tmp_path / "data" / "train_iteration_1.parquet", records.PAIR, [[pair(0)]])
-    changed = card({"train_iteration_1": 1}).replace("name: prompt_id", "name: other")
+    changed = card(write_data(tmp_path / "data", train_iteration_1=range(1))).replace("name: prompt_id", "name: other")
     (tmp_path / "data" / "README.md").write_text(changed)
     with pytest.raises(datasets.exceptions.DatasetGenerationError):
         datasets.load_dataset(str(tmp_path / "data"), cache_dir=str(tmp_path / "cache"))
@@ -67,7 +144,7 @@ def test_the_hubs_own_classes_read_the_header_again(tmp_path: Path) -> None:
     ("rows", "category"), [(999, "n<1K"), (1000, "1K<n<10K"), (20_000, "10K<n<100K"), (123_456_789, "100M<n<1B")]
 )
 def test_a_data_set_of_any_size_has_its_category(rows: int, category: str) -> None:
-    assert DatasetCard(card({"train_iteration_1": rows})).data.size_categories == category
+    assert DatasetCard(card({"train_iteration_1": Content(rows, 0, "")})).data.size_categories == category
 
 
 def test_the_text_names_what_the_pairs_come_from_and_no_place_of_the_machine() -> None:
