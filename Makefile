@@ -10,6 +10,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 .PHONY: repro check fast test vllm-env test-vllm clients-env test-clients lint format clean publish docs
 
 repro: $(VENV)/installed          ## run the pipeline: only what changed
+	python -m stages.lock
 	dvc repro
 
 check: $(VENV)/installed          ## lint, types and the fast subset of the tests, side by side: before each commit
