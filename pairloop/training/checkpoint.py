@@ -1,11 +1,13 @@
 """Checkpoints of a training run: found again only by the run that wrote them, and only when complete."""
 
+import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,7 +16,11 @@ from pairloop.files import records
 from pairloop.models import references
 
 _MARK = "complete.json"
+_FINISHED = "finished.json"
 _PACKAGES = ("torch", "transformers", "trl", "peft")
+
+History = list[tuple[int, dict[str, float]]]
+"""What a run has reported: the number of each step and its values."""
 
 
 def packages() -> dict[str, str]:
@@ -24,7 +30,7 @@ def packages() -> dict[str, str]:
 
 @contextmanager
 def owned(folder: Path) -> Iterator[Path]:
-    """The folder of a job's checkpoints, for one process at a time; deleted when the job ends.
+    """The folder of a job's checkpoints, for one process at a time; they are deleted when the job ends.
 
     Two experiments that differ only in what comes after training train the same job, perhaps at once. The second waits:
     it must not touch the first one's checkpoints.
@@ -40,7 +46,11 @@ def owned(folder: Path) -> Iterator[Path]:
         lock.acquire()
     try:
         yield folder
-        _forget(folder)
+        for path in folder.glob("*"):
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != _FINISHED:
+                path.unlink()
     except TrainingError:
         _forget(folder)  # the same steps from the same checkpoint would end at the same error
         raise
@@ -51,6 +61,21 @@ def owned(folder: Path) -> Iterator[Path]:
 def _forget(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     Path(f"{folder}.lock").unlink(missing_ok=True)
+
+
+def finish(folder: Path, model: Path, metrics: Mapping[str, Any], log: History) -> None:
+    """Leave in a job's folder how it went, for a run of the same job that waits; it knows `model` by its files."""
+    finished = {"model": references.fingerprint(model), "metrics": metrics, "log": log}
+    records.write_text(folder / _FINISHED, json.dumps(finished))
+
+
+def finished(folder: Path, model: Path) -> tuple[dict[str, Any], History] | None:
+    """Metrics and log of the run that made `model` from this very job; None if another job made it."""
+    path = folder / _FINISHED
+    found = records.read_json(path) if path.is_file() else None
+    if found is None or found["model"] != references.fingerprint(model):
+        return None
+    return found["metrics"], [(step, values) for step, values in found["log"]]
 
 
 def mark(checkpoint: Path) -> None:

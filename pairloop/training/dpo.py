@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from pairloop.errors import TrainingError
+from pairloop.errors import DataError, TrainingError
 from pairloop.files.records import Row
 from pairloop.models import references
 from pairloop.params import Train
@@ -65,12 +65,13 @@ def train(job: Job, out: Path, scratch: Path, log: Log = lambda step, values: No
     """Train a policy and write it to `out`, which appears only when complete.
 
     Killed and called again with an equal job, it goes on from the last checkpoint, and gives the same bytes as an
-    unbroken run on the same machine.
+    unbroken run on the same machine. If an equal job has made `out` meanwhile, as one does that goes on after the
+    command that started it was killed, that is taken.
 
     Args:
         job: data, models and parameters.
         out: folder to make: adapter or weights, tokenizer, README.md, lineage.json.
-        scratch: folder for checkpoints; what a job leaves there is deleted when it ends.
+        scratch: folder for checkpoints; a job that ended leaves a small file there that says how it went.
         log: called after each optimiser step with its number and loss, rewards/margins, rewards/accuracies,
             learning_rate and grad_norm. After a resume the earlier steps are reported again.
 
@@ -81,12 +82,24 @@ def train(job: Job, out: Path, scratch: Path, log: Log = lambda step, values: No
 
     Raises:
         TrainingError: no pairs, parameters that do not fit together, or a loss that is not a number.
-        DataError: a pair is no single-turn conversation.
+        DataError: a pair is no single-turn conversation, or `out` holds something else.
     """
-    if out.is_dir() and any(out.iterdir()):
-        raise TrainingError(f"train: {out} exists and is not empty. Choose another folder, or delete it.")
     with checkpoint.owned(scratch / fingerprint(job)) as folder:
+        if out.is_dir() and any(out.iterdir()):
+            return _taken(out, folder, log)
         return _train(job, out, folder, log)
+
+
+def _taken(out: Path, folder: Path, log: Log) -> dict[str, Any]:
+    """What training gives, where an equal job has made `out`."""
+    found = checkpoint.finished(folder, out)
+    if found is None:
+        raise DataError(f"train: {out} exists and is not empty. Choose another folder, or delete it.")
+    click.echo(f"train: another run has trained the same and made {out}, which is taken", err=True)
+    metrics, steps = found
+    for step, values in steps:
+        log(step, values)
+    return metrics
 
 
 def fingerprint(job: Job) -> str:
@@ -136,7 +149,7 @@ def _train(job: Job, out: Path, folder: Path, log: Log) -> dict[str, Any]:
             click.echo(f"train: goes on from {newest.name}", err=True)
         trainer.run(tuning, newest)
         metrics = _metrics(job, pairs, test, tuning) | {"before": before, "after": trainer.held_out(tuning)}
-        _write(job, tuning.model, metrics, out)
+        _write(job, tuning, metrics, out, folder)
     return metrics
 
 
@@ -267,13 +280,16 @@ def _metrics(job: Job, pairs: data.Encoded, test: data.Encoded, trainer: Any) ->
     }
 
 
-def _write(job: Job, policy: Any, metrics: Mapping[str, Any], out: Path) -> None:
+def _write(job: Job, trained: Any, metrics: Mapping[str, Any], out: Path, scratch: Path) -> None:
+    from pairloop.training import trainer
+
     base = output.base_name(job.base)
     with output.complete(out) as folder:
         if job.params.method == "lora":
-            output.write_adapter(policy, base, job.params.save_dtype, folder)
+            output.write_adapter(trained.model, base, job.params.save_dtype, folder)
         else:
-            output.write_full(policy, job.base, job.params.save_dtype, folder)
+            output.write_full(trained.model, job.base, job.params.save_dtype, folder)
         output.copy_tokenizer(job.base, folder)
         output.write_lineage(folder, base, job.parent, job.iteration, job.splits, _parameters(job))
         card.write_card(folder, base, job.iteration, _parameters(job), metrics, job.engine)
+        checkpoint.finish(scratch, folder, metrics, trainer.history(trained))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from pairloop.errors import TrainingError
+from pairloop.errors import DataError, TrainingError
 from pairloop.files import records
 from pairloop.models import portable, references
 from pairloop.training import checkpoint
@@ -53,12 +53,18 @@ def base_name(base: Path) -> BaseName:
 
 @contextmanager
 def complete(out: Path) -> Iterator[Path]:
-    """A folder to fill beside `out`, which gets that name when the block ends without an error."""
+    """A folder to fill beside `out`, which gets that name when the block ends without an error.
+
+    Raises:
+        DataError: another process has made `out` meanwhile.
+    """
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
         yield partial
+        if out.is_dir() and any(out.iterdir()):
+            raise DataError(f"train: another process has made {out} meanwhile. End it, delete {out}, and run again.")
         partial.replace(out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -78,7 +78,16 @@ class Watch(TrainerCallback):
 
     def _report(self, step: int, values: dict[str, float]) -> None:
         self.bar.update()
-        self.log(step, {name: values[name] for name in _LOGGED})
+        self.log(step, _reported(values))
+
+
+def _reported(values: dict[str, float]) -> dict[str, float]:
+    return {name: values[name] for name in _LOGGED}
+
+
+def history(trainer: Any) -> checkpoint.History:
+    """What a run has reported: the number of each step and its values."""
+    return [(entry["step"], _reported(entry)) for entry in trainer.state.log_history if "loss" in entry]
 
 
 def _not_finite(name: str, value: float, step: int, args: Any) -> str:

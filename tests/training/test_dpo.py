@@ -297,8 +297,10 @@ def test_whatever_changes_the_result_changes_the_name_of_the_checkpoints(
     assert dpo.fingerprint(dataclasses.replace(first.job, **{change: values[change]})) != dpo.fingerprint(first.job)
 
 
-def test_a_finished_run_leaves_nothing_in_the_scratch_folder(first: Run) -> None:
-    assert list(first.scratch.iterdir()) == []
+def test_a_finished_run_leaves_how_it_went_and_no_checkpoint(first: Run) -> None:
+    name = dpo.fingerprint(first.job)
+    left = {path.relative_to(first.scratch).as_posix() for path in first.scratch.rglob("*")}
+    assert left == {name, f"{name}/finished.json", f"{name}.lock"}
     assert [path.name for path in first.out.parent.iterdir() if path.name.startswith(".")] == []
 
 
@@ -315,6 +317,32 @@ def test_of_two_runs_of_the_same_job_the_second_waits(tmp_path: Path) -> None:
         assert not entered.wait(0.3)
     assert entered.wait(30)
     thread.join()
+
+
+def test_a_run_that_waited_for_an_equal_one_takes_what_that_made(
+    first: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(first.scratch, tmp_path / "scratch")
+    shutil.copytree(first.out, tmp_path / "model")
+    before = references.fingerprint(first.out)
+    waited = Run(first.job, tmp_path)
+    assert (waited.metrics, waited.log) == (first.metrics, first.log)
+    assert references.fingerprint(waited.out) == before
+    assert f"has trained the same and made {waited.out}" in capsys.readouterr().err
+
+
+def test_what_another_process_makes_while_a_run_trains_is_neither_overwritten_nor_a_traceback(
+    first: Run, tmp_path: Path
+) -> None:
+    def log(step: int, values: dict[str, float]) -> None:
+        if step == 3:
+            (tmp_path / "model").mkdir()
+            (tmp_path / "model" / "mine").touch()
+
+    with pytest.raises(DataError, match=r"another process has made .*model meanwhile"):
+        dpo.train(first.job, tmp_path / "model", tmp_path / "scratch", log)
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["mine"]
+    assert list((tmp_path / "scratch").glob("*/checkpoint-*"))  # from which the next run goes on
 
 
 def test_a_loss_that_is_no_number_stops_training_and_nothing_is_written(tiny_base: Path, tmp_path: Path) -> None:
@@ -484,8 +512,8 @@ def test_an_adapter_keeps_its_shape_and_its_method_in_all_iterations(
 
 
 def test_a_folder_that_holds_something_is_not_overwritten(first: Run) -> None:
-    with pytest.raises(TrainingError, match="exists and is not empty"):
-        dpo.train(first.job, first.out, first.scratch)
+    with pytest.raises(DataError, match="exists and is not empty"):
+        dpo.train(dataclasses.replace(first.job, seed=1), first.out, first.scratch)
 
 
 def test_at_least_one_step_is_taken_at_the_full_rate() -> None:
