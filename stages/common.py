@@ -1,6 +1,5 @@
 """What every verb shares: the parameters, the scratch folder, the clock, and errors without a traceback."""
 
-import errno
 import gc
 import os
 import resource
@@ -15,7 +14,7 @@ import click
 
 from pairloop import params as parameters
 from pairloop.errors import DataError, PairloopError
-from pairloop.files import records
+from pairloop.files import disk, records
 from pairloop.work import threads
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -28,7 +27,7 @@ PARAMS = Path("params.yaml")
 
 
 class Verb(click.Command):
-    """A command that says in one line when the disk is full or a file is forbidden, as every other user's mistake."""
+    """A command that says in one line when the disk is full or a place forbidden, as every other user's mistake."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -37,18 +36,11 @@ class Verb(click.Command):
         gc.set_threshold(50_000, 20, 100)
         try:
             return super().invoke(ctx)
-        except PermissionError as error:
-            raise PairloopError(
-                f"{error.filename}: this user may not read or write it ({error.strerror}). Change its owner or mode "
-                "(`ls -l` shows them) and run again: finished work is kept."
-            ) from error
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            said = disk.problem(error, (scratch(), Path()))
+            if not said:
                 raise
-            where = f" ({error.filename})" if error.filename else ""
-            raise PairloopError(
-                f"the disk is full{where}. Free some space and run again: finished work is kept."
-            ) from error
+            raise PairloopError(said) from error
         finally:
             gc.freeze()
 

@@ -17,6 +17,7 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 PLUMBING = {
     "pairloop/errors.py",  # messages
     "pairloop/params",  # values are declared as DVC params
+    "pairloop/files/disk.py",  # messages
     "pairloop/files/locks.py",  # who may write, never what
     "pairloop/files/records.py",  # formats are a contract that a golden test holds
     "pairloop/models/fetch.py",  # what it brings is checked by checksum: models/iteration_0, fingerprints of shards

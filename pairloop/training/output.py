@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pairloop.errors import DataError, TrainingError
-from pairloop.files import records
+from pairloop.files import disk, records
 from pairloop.models import portable, references
 from pairloop.training import checkpoint
 
@@ -57,12 +57,16 @@ def complete(out: Path) -> Iterator[Path]:
 
     Raises:
         DataError: another process has made `out` meanwhile.
+        PairloopError: the disk is full.
     """
+    from safetensors import SafetensorError
+
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        yield partial
+        with disk.writing(out.parent, SafetensorError):
+            yield partial
         if out.is_dir() and any(out.iterdir()):
             raise DataError(f"train: another process has made {out} meanwhile. End it, delete {out}, and run again.")
         partial.replace(out)

@@ -5,6 +5,7 @@ Imported only where training happens: it loads torch and TRL.
 
 import math
 import os
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,11 +16,13 @@ import datasets
 import torch
 import transformers
 import trl.trainer.utils
+from safetensors import SafetensorError
 from tqdm import tqdm
 from transformers import PrinterCallback, TrainerCallback
 from trl import DPOConfig, DPOTrainer
 
 from pairloop.errors import TrainingError
+from pairloop.files import disk
 from pairloop.params import Train
 from pairloop.training import checkpoint
 from pairloop.training.dropout import without_dropout
@@ -37,6 +40,10 @@ class PairTrainer(DPOTrainer):
         # TRL would render the chat template and tokenise its text: control tokens spelled out in a prompt would become
         # real ones, and the ids would not be those that sampling used.
         return dataset
+
+    def _save_checkpoint(self, *args: Any, **options: Any) -> None:
+        with disk.writing(Path(self.args.output_dir), SafetensorError, RuntimeError):
+            super()._save_checkpoint(*args, **options)
 
     def _send_telemetry(self) -> None:
         # TRL reports every training run to its makers. What is trained here is nobody else's business.
@@ -70,7 +77,9 @@ class Watch(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Mark the checkpoint as complete."""
-        checkpoint.mark(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+        folder = Path(args.output_dir)
+        with disk.writing(folder):
+            checkpoint.mark(folder / f"checkpoint-{state.global_step}")
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Close the bar."""
@@ -78,16 +87,13 @@ class Watch(TrainerCallback):
 
     def _report(self, step: int, values: dict[str, float]) -> None:
         self.bar.update()
-        self.log(step, _reported(values))
-
-
-def _reported(values: dict[str, float]) -> dict[str, float]:
-    return {name: values[name] for name in _LOGGED}
+        self.log(step, {name: values[name] for name in _LOGGED})
 
 
 def history(trainer: Any) -> checkpoint.History:
     """What a run has reported: the number of each step and its values."""
-    return [(entry["step"], _reported(entry)) for entry in trainer.state.log_history if "loss" in entry]
+    steps = [values for values in trainer.state.log_history if "loss" in values]
+    return [(values["step"], {name: values[name] for name in _LOGGED}) for values in steps]
 
 
 def _not_finite(name: str, value: float, step: int, args: Any) -> str:
@@ -154,7 +160,7 @@ def warmup_steps(params: Train, rows: int) -> int:
 def build(
     policy: Any, reference: Any, tokenizer: Any, config: Any, train: list[Any], test: list[Any], adapter: Any, log: Log
 ) -> Any:
-    """A trainer that holds the reference's log-probabilities of all rows.
+    """A trainer that holds the reference's log-probabilities of all rows, which TRL writes to a temporary file.
 
     Args:
         policy: the model to train.
@@ -166,16 +172,17 @@ def build(
         adapter: a LoraConfig for a fresh adapter on the policy, or None.
         log: called after every optimiser step with its number and values.
     """
-    trainer = PairTrainer(
-        model=policy,
-        ref_model=reference,
-        args=config,
-        train_dataset=datasets.Dataset.from_list(train),
-        eval_dataset=datasets.Dataset.from_list(test),
-        processing_class=tokenizer,
-        peft_config=adapter,
-        callbacks=[Watch(log)],
-    )
+    with disk.writing(Path(tempfile.gettempdir()), ValueError):
+        trainer = PairTrainer(
+            model=policy,
+            ref_model=reference,
+            args=config,
+            train_dataset=datasets.Dataset.from_list(train),
+            eval_dataset=datasets.Dataset.from_list(test),
+            processing_class=tokenizer,
+            peft_config=adapter,
+            callbacks=[Watch(log)],
+        )
     trainer.remove_callback(PrinterCallback)
     # Its log-probabilities are stored, and the loss reads those: the model need not stay in memory.
     trainer.ref_model = None

@@ -15,7 +15,7 @@ from uuid import uuid4
 import click
 
 from pairloop.errors import DataError
-from pairloop.files import locks
+from pairloop.files import disk, locks
 
 Item = dict[str, Any]
 Function = Callable[[Sequence[Item]], list[Item]]
@@ -137,16 +137,17 @@ def _stored(path: Path) -> list[Item] | None:
 
 def _store(path: Path, result: list[Item]) -> None:
     content = _canonical(result)
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with disk.writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("wb") as file:
+                file.write(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def prune(scratch: Path, max_bytes: int) -> int:

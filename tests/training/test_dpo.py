@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from pairloop.errors import DataError, TrainingError
+from pairloop.errors import DataError, PairloopError, TrainingError
 from pairloop.files import records
 from pairloop.models import chat, references
 from pairloop.params import Train, replaced
@@ -343,6 +344,45 @@ def test_what_another_process_makes_while_a_run_trains_is_neither_overwritten_no
         dpo.train(first.job, tmp_path / "model", tmp_path / "scratch", log)
     assert [path.name for path in (tmp_path / "model").iterdir()] == ["mine"]
     assert list((tmp_path / "scratch").glob("*/checkpoint-*"))  # from which the next run goes on
+
+
+FULL = Path("/dev/full")
+"""What Linux has in place of a disk without space."""
+
+
+@pytest.mark.parametrize("file", ["optimizer.pt", "rng_state.pth", "trainer_state.json"])
+def test_a_disk_that_fills_while_a_checkpoint_is_written_is_named_and_the_next_run_goes_on(
+    first: Run, tmp_path: Path, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scratch = tmp_path / "scratch" / dpo.fingerprint(first.job)
+
+    def fill(step: int, values: dict[str, float]) -> None:
+        if step == 3:  # the checkpoint of step 2 is written, that of step 4 is not
+            (scratch / "checkpoint-4").mkdir()
+            (scratch / "checkpoint-4" / file).symlink_to(FULL)
+
+    with pytest.raises(PairloopError, match=rf"^the disk is full \({scratch}; \d") as found:
+        dpo.train(first.job, tmp_path / "model", tmp_path / "scratch", fill)
+    assert "Free some space" in found.value.message
+    assert references.fingerprint(Run(first.job, tmp_path).out) == references.fingerprint(first.out)
+    assert "goes on from checkpoint-2" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+def test_whatever_writes_to_a_disk_that_fills_it_is_named(
+    first: Run, tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = rf"^the disk is full \({small_disk}"
+    with pytest.raises(PairloopError, match=full):  # safetensors, of an adapter in a checkpoint
+        dpo.train(first.job, tmp_path / "model", small_disk)
+    full_job = dataclasses.replace(first.job, params=changed(method="full", save_steps=50))
+    with pytest.raises(PairloopError, match=full):  # safetensors, of a whole model
+        dpo.train(full_job, small_disk / "model", tmp_path / "scratch")
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
+    monkeypatch.setattr("datasets.fingerprint._TEMP_DIR_FOR_TEMP_CACHE_FILES", None)
+    (small_disk / "others").write_bytes(bytes(shutil.disk_usage(small_disk).free - 4096))
+    with pytest.raises(PairloopError, match=full):  # Arrow, of the reference's log-probabilities
+        dpo.train(full_job, tmp_path / "model", tmp_path / "scratch")
 
 
 def test_a_loss_that_is_no_number_stops_training_and_nothing_is_written(tiny_base: Path, tmp_path: Path) -> None:
