@@ -11,6 +11,7 @@ from pairloop.evaluation import comparison
 from pairloop.files import records
 from pairloop.files.records import Row
 from pairloop.params import Params
+from pairloop.prompts import slices
 from pairloop.rankers import scoring
 from pairloop.rankers.judge.ranker import unread
 from pairloop.samplers import Sampling, answers
@@ -38,7 +39,9 @@ def main(
     HELD_OUT are prompts for iteration 0, and what it ANSWERED for the others, which are compared with it.
     """
     params = common.load()
-    prompts = _prompts(held_out, params.eval.prompts) if iteration == 0 else records.read(held_out, records.ANSWER)
+    prompts = records.read(held_out, records.PROMPT if iteration == 0 else records.ANSWER)
+    if iteration == 0:
+        prompts = slices.held_out_rows(prompts, params.eval.prompts, str(held_out))
     with common.clock(results / "time" / "eval.json") as measured:
         own = _answers(Policy(policy, base, params.base.dtype), prompts, params, f"eval@{iteration}")
         release()
@@ -56,13 +59,6 @@ def main(
     records.write_json(results / "metrics.json", records.rounded(_metrics(own, reference, held, scores, asked, params)))
     records.write_json(results / "model_outputs.json", _outputs(prompts, own, f"iteration_{iteration}"))
     records.write_json(results / "judgements.json", _judgements(prompts, held[0], scores))
-
-
-def _prompts(held_out: Path, count: int) -> list[Row]:
-    rows = records.read(held_out, records.PROMPT)
-    if len(rows) < count:
-        raise DataError(f"eval.prompts is {count}, but {held_out} holds {len(rows)} prompts: lower it or add prompts")
-    return rows[:count]
 
 
 def _answers(policy: Policy, prompts: list[Row], params: Params, label: str) -> list[Row]:

@@ -2,13 +2,19 @@
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
 
 from pairloop import params as parameters
+from pairloop.files import records
+from pairloop.prompts import slices
 from stages import common
 from stages.schedule import composed
+
+POOL = Path("results/pool.json")
+"""Counts of the pool that was made last: those of the pool to make, unless `pool` changes."""
 
 
 @click.command(cls=common.Verb)
@@ -19,8 +25,23 @@ def main(changes: tuple[str, ...]) -> None:
 
     values: Any = OmegaConf.to_container(composed(changes))
     parameters.parse(values)
+    if POOL.is_file() and values["pool"] == common.raw().get("pool"):
+        refuse_too_few(values, records.read_json(POOL))
     for line in describe(values):
         click.echo(line)
+
+
+def refuse_too_few(values: Mapping[str, Any], counts: Mapping[str, Any]) -> None:
+    """Refuse what a pool with these counts has too few prompts for.
+
+    Raises:
+        DataError: how many prompts are needed and how many there are.
+    """
+    params = parameters.parse(values)
+    pool, held_out = ([records.Row()] * counts[name] for name in ("rows_out", "eval_rows_out"))
+    slices.held_out_rows(held_out, params.eval.prompts, params.pool.eval_source)
+    for n in range(1, params.iterations + 1):
+        slices.slice_for(pool, n, params.prompts.per_iteration, params.teach.prompts, params.prompts.reuse)
 
 
 def describe(values: Mapping[str, Any]) -> list[str]:

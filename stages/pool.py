@@ -24,6 +24,8 @@ def main(pool_file: Path, held_out: Path, metrics: Path) -> None:
     evaluation = sources.read_prompts(params.pool.eval_source, params.pool.eval_split)
     rows, held_out_rows, counts = pool.build(_shown(train), evaluation, params.pool, params.seed)
     _check_enough(rows, counts, params)
+    # Here, and not hours later, where they are answered.
+    slices.held_out_rows(held_out_rows, params.eval.prompts, params.pool.eval_source)
     records.write(pool_file, records.PROMPT, [rows])
     records.write(held_out, records.PROMPT, [held_out_rows])
     records.write_json(metrics, counts)

@@ -22,6 +22,9 @@ REMEDY = """params.yaml: `schedule` does not follow from the other parameters: `
 or
     python -m stages.schedule --write && dvc repro"""
 
+_AMBIGUOUS = "Ambiguous value for argument '"
+"""What Hydra says of several values, which only `dvc exp run --queue` takes."""
+
 
 TEMPORARY = (
     "The project has it, but this temporary copy of the project holds only what git tracks. Track it, give its "
@@ -33,7 +36,7 @@ def composed(changes: tuple[str, ...] = ()) -> Any:
     """What `dvc exp run -S CHANGE …` would write to params.yaml, in the way DVC does it."""
     from hydra import compose, initialize_config_dir
     from hydra.core.plugins import Plugins
-    from hydra.errors import HydraException
+    from hydra.errors import HydraException, OverrideParseException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
@@ -45,12 +48,28 @@ def composed(changes: tuple[str, ...] = ()) -> Any:
         with initialize_config_dir(str(Path("conf").resolve()), version_base=None):
             params = compose("schedule", overrides=list(changes))
             OmegaConf.resolve(params)
+    except OverrideParseException as error:
+        raise ParameterError(_unread(error.override)) from error
     except (HydraException, OmegaConfBaseException) as error:
-        reason = error.__cause__ or error
-        raise ParameterError(f"params.yaml: {str(reason).splitlines()[0]}") from error
+        reason = str(error.__cause__ or error).splitlines()[0]
+        if reason.startswith(_AMBIGUOUS):
+            raise ParameterError(_unread(reason[len(_AMBIGUOUS) : -1])) from error
+        raise ParameterError(f"params.yaml: {reason}") from error
     except YAMLError as error:
         raise ParameterError(f"conf: a recipe is no valid YAML: {' '.join(str(error).split())}") from error
     return params
+
+
+def _unread(change: str) -> str:
+    """What to do about a change that Hydra's grammar has no reading for."""
+    key, equals, value = change.partition("=")
+    if not equals:
+        return f"{change} is no change. Write KEY=VALUE, as in train.beta=0.3"
+    text = value.strip("\"'")
+    return (
+        f"{change}: the value cannot be read. A text with =, a comma, a bracket or the like stands in double quotes, "
+        f"and all of it in single ones: '{key}=\"{text}\"'. A list is [1,2], and a mapping {{a:1}}."
+    )
 
 
 def check() -> None:

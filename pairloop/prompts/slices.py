@@ -1,7 +1,21 @@
-"""Which prompts of the pool belong to whom: a block to each iteration, the end to the teacher."""
+"""Which prompts belong to whom: of the pool a block to each iteration and the end to the teacher; what is held out."""
 
 from pairloop.errors import DataError
 from pairloop.files.records import Row
+
+
+def held_out_rows(rows: list[Row], count: int, source: str) -> list[Row]:
+    """The first `count` held-out prompts, which evaluation answers.
+
+    Raises:
+        DataError: there are fewer; names `source`.
+    """
+    if count > len(rows):
+        raise DataError(
+            f"eval.prompts is {count}, but {source} holds {len(rows)} different prompts that can be used: lower it or "
+            "add prompts"
+        )
+    return rows[:count]
 
 
 def slice_for(pool_rows: list[Row], iteration: int, per_iteration: int, reserved: int, reuse: bool) -> list[Row]:

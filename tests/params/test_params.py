@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from pairloop import params
-from pairloop.errors import ParameterError
+from pairloop.errors import DataError, ParameterError
 from stages import docs, plan
 from stages.schedule import composed
 
@@ -122,3 +122,42 @@ def test_every_shipped_recipe_is_valid_and_renders_its_plan(recipe: str, monkeyp
 )
 def test_the_plan_says_what_the_teacher_learns_from(teach: dict[str, object], line: str) -> None:
     assert f"teach       {line}" in plan.describe({"teach": teach})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("base.model=pypi:a==1", """base.model=pypi:a==1: the value cannot be read.* 'base.model="pypi:a==1"'"""),
+        ("base.model=hf:a/b,c", """base.model=hf:a/b,c: the value cannot be read.* 'base.model="hf:a/b,c"'"""),
+        ("pool.source=a(b).jsonl", """the value cannot be read.* 'pool.source="a\\(b\\).jsonl"'"""),
+        ("generate.n=[1", "A list is "),
+        ("train.beta", "train.beta is no change. Write KEY=VALUE, as in train.beta=0.3"),
+    ],
+)
+def test_a_change_that_cannot_be_read_says_what_to_quote_and_how(
+    change: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(ParameterError, match=message):
+        composed((change,))
+
+
+def test_a_text_quoted_as_the_message_says_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert composed(('base.model="pypi:a==1, (b)"',)).base.model == "pypi:a==1, (b)"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"eval": {"prompts": 127}}, "eval.prompts is 127, but data/prompts/eval.jsonl holds 126 different prompts"),
+        ({"iterations": 14}, r"iteration 14 needs prompts 625 to 672, the pool has 628 \(of 684; 56 are reserved"),
+        ({"teach": {"prompts": 541}}, "iteration 3 needs prompts 97 to 144, the pool has 143"),
+    ],
+)
+def test_a_plan_that_the_pool_has_too_few_prompts_for_is_refused(change: dict[str, object], message: str) -> None:
+    counts = {"rows_out": 684, "eval_rows_out": 126}
+    enough: dict[str, object] = {"prompts": {"per_iteration": 48}}
+    plan.refuse_too_few(enough, counts)
+    with pytest.raises(DataError, match=message):
+        plan.refuse_too_few(enough | change, counts)

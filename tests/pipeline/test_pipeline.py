@@ -191,7 +191,7 @@ def test_plots_are_drawn_from_the_report(project: Project) -> None:
         ("train.beta", -1, "train.beta is -1: it must be a number above 0"),
         ("train.betta", 0.2, "train.betta is no parameter: did you mean beta?"),
         ("trian.beta", 0.2, "trian is no parameter: did you mean train?"),
-        ("eval.prompts", 5000, "eval.prompts is 5000, but data/eval.parquet holds"),
+        ("eval.prompts", 5000, "eval.prompts is 5000, but data/prompts/eval.jsonl holds"),
         ("prompts.per_iteration", 5000, "lower prompts.per_iteration"),
         ("base.model", "no/such/folder", "base.model is no/such/folder: there is no file or folder"),
         ("pool.source", "data/none.jsonl", "pool.source is data/none.jsonl: there is no file or folder"),
