@@ -52,7 +52,7 @@ class TransformersSampler:
         from pairloop.models.packed import packed_linears
 
         prompts = [chat.encode_prompt(self.tokenizer, request.prompt) for request in requests]
-        self._check_lengths(prompts)
+        self._check_lengths(requests, prompts)
         order = sorted((i for i, r in enumerate(requests) if r.seeds), key=lambda i: len(prompts[i]))
         responses: list[list[Response]] = [[] for _ in requests]
         if not order:
@@ -76,14 +76,15 @@ class TransformersSampler:
 
         return shared.applies(self.model) and not cache.windowed(self.model.config)
 
-    def _check_lengths(self, prompts: list[list[int]]) -> None:
+    def _check_lengths(self, requests: Sequence[Request], prompts: list[list[int]]) -> None:
         context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        longest = max(map(len, prompts), default=0)
-        if context is not None and longest + self.sampling.max_new_tokens > context:
-            raise ModelError(
-                f"a prompt of {longest} tokens and {self.sampling.max_new_tokens} new ones do not fit the model's "
-                f"context of {context}. Leave out longer prompts, or ask for fewer new tokens."
-            )
+        for request, ids in zip(requests, prompts, strict=True):
+            if context is not None and len(ids) + self.sampling.max_new_tokens > context:
+                raise ModelError(
+                    f"the prompt {request.prompt[:60]!r}… of {len(ids)} tokens and {self.sampling.max_new_tokens} new "
+                    f"ones do not fit the model's context of {context}. Leave it out (pool.max_characters drops longer "
+                    "ones), or ask for fewer new tokens."
+                )
 
     def _answers(self, prompts: list[list[int]], seeds: list[tuple[int, ...]]) -> Iterator[Answer]:
         """Every response's tokens and logps: of the first prompt's seeds, then of the second's, and so on."""

@@ -69,7 +69,7 @@ class VLLMSampler:
     def sample(self, requests: Sequence[Request]) -> list[list[Response]]:
         """As `Sampler.sample`, all requests in one call of vLLM."""
         prompts = [chat.encode_prompt(self.tokenizer, request.prompt) for request in requests]
-        self._check_lengths(prompts)
+        self._check_lengths(requests, prompts)
         each = [(prompt, seed) for prompt, r in zip(prompts, requests, strict=True) for seed in r.seeds]
         answers = iter(self._answers(each) if each else [])
         return [[self._response(next(answers)) for _ in request.seeds] for request in requests]
@@ -83,14 +83,15 @@ class VLLMSampler:
         """
         return _held(self.served, self.engine)
 
-    def _check_lengths(self, prompts: list[list[int]]) -> None:
-        room = self.served.context(self.engine.settings.max_model_len) - self.sampling.max_new_tokens
-        longest = max(map(len, prompts), default=0)
-        if longest > room:
-            raise ModelError(
-                f"a prompt of {longest} tokens and {self.sampling.max_new_tokens} new ones do not fit vLLM's context "
-                f"of {room + self.sampling.max_new_tokens}. Raise vllm.max_model_len, or ask for fewer new tokens."
-            )
+    def _check_lengths(self, requests: Sequence[Request], prompts: list[list[int]]) -> None:
+        context = self.served.context(self.engine.settings.max_model_len)
+        for request, ids in zip(requests, prompts, strict=True):
+            if len(ids) + self.sampling.max_new_tokens > context:
+                raise ModelError(
+                    f"the prompt {request.prompt[:60]!r}… of {len(ids)} tokens and {self.sampling.max_new_tokens} new "
+                    f"ones do not fit vLLM's context of {context}. Raise vllm.max_model_len, leave it out "
+                    "(pool.max_characters drops longer ones), or ask for fewer new tokens."
+                )
 
     def _answers(self, each: list[tuple[list[int], int]]) -> list[tuple[list[int], list[float]]]:
         """The tokens that answer each (prompt, seed), and their log-probabilities before the temperature."""

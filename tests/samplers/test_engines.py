@@ -75,7 +75,10 @@ def test_prompts_without_room_for_an_answer_are_dropped_and_counted(tiny_base: P
 def test_a_prompt_that_is_not_dropped_but_too_long_is_an_error(tiny_base: Path) -> None:
     served, tokenizer = references.serve_policy(tiny_base, tiny_base), references.load_tokenizer(tiny_base)
     sampler = VLLMSampler(served, tokenizer, SAMPLING, Engine(VLLM(max_model_len=64), "float32"))
-    with pytest.raises(ModelError, match=r"do not fit vLLM's context of 64. Raise vllm\.max_model_len"):
+    with pytest.raises(
+        ModelError,
+        match=r"^the prompt 'a{60}'… .* vLLM's context of 64\. Raise vllm\.max_model_len",
+    ):
         sampler.sample([Request("a" * 60, (1,))])
 
 
