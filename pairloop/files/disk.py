@@ -48,7 +48,10 @@ def problem(error: OSError, places: Sequence[Path]) -> str | None:
     if _is_full(error):
         return _full(Path(os.fsdecode(named)) if named else min(places, key=_free))
     if error.errno in _FORBIDDEN and named:
-        return f"{os.fsdecode(named)}: {error.strerror}. Change who may read and write there, or who runs this."
+        return (
+            f"{os.fsdecode(named)}: {error.strerror}. Change who may read and write there, or who runs this; "
+            "PAIRLOOP_CACHE and TMPDIR say where models and temporary files lie."
+        )
     if _NO_TEMPORARY in str(error):
         return "TMPDIR: no temporary file can be written there, nor in /tmp. Set TMPDIR to a folder with space."
     return None
