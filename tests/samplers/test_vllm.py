@@ -173,6 +173,19 @@ def test_a_response_depends_on_its_seed_and_differs_from_that_of_another(tiny_ba
     assert all(len(r.token_ids) == 24 for own in once for r in own if r.finish_reason == "length")
 
 
+def test_a_sampled_tokens_log_probability_is_that_at_temperature_1_whatever_it_was_sampled_at(tiny_base: Path) -> None:
+    import torch
+
+    model, tokenizer = references.load_model(tiny_base, "float32"), references.load_tokenizer(tiny_base)
+    (answers,) = sampled(tiny_base, Sampling(0.5, 0.9, 64, 12), Request("Hi", (1, 2, 3)))
+    start = chat.encode_prompt(tokenizer, "Hi")
+    for answer in answers:
+        with torch.inference_mode():
+            logits = model(torch.tensor([[*start, *answer.token_ids]])).logits[0, len(start) - 1 : -1].log_softmax(-1)
+        expected = logits.gather(1, torch.tensor(answer.token_ids)[:, None])[:, 0]
+        torch.testing.assert_close(torch.tensor(answer.logps), expected, rtol=1e-3, atol=1e-3)
+
+
 def test_many_seeds_draw_from_the_models_distribution(tiny_base: Path) -> None:
     import torch
 
