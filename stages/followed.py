@@ -11,6 +11,9 @@ from pairloop.files import jsonl, records
 from pairloop.files.records import Row
 from stages import common, diagram
 
+NUMBERS = 8
+"""Of a longer list of numbers, so many are shown."""
+
 CHARACTERS = 90
 """Of a text that are shown, and of a list before it gets a line for each item."""
 
@@ -93,12 +96,15 @@ def _lines(name: str, value: Any, seen: Row) -> list[str]:
 
 
 def _short(value: Any) -> Any:
-    """The same with its texts cut."""
+    """The same with its texts and its lists of numbers cut."""
     if isinstance(value, str):
         return value if len(value) <= CHARACTERS else f"{value[: CHARACTERS - 1]}…"
     if isinstance(value, dict):
         return {key: _short(item) for key, item in value.items()}
-    return [_short(item) for item in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        numbers = len(value) > NUMBERS and not any(isinstance(item, str | dict | list) for item in value)
+        return [*value[:NUMBERS], "…"] if numbers else [_short(item) for item in value]
+    return value
 
 
 if __name__ == "__main__":
