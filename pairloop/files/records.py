@@ -123,7 +123,7 @@ def stream(path: Path, schema: Schema, batch_rows: int = ROW_GROUP) -> Iterator[
                 for number, row in enumerate(rows, first):
                     _check_row(path, number, row)
                 first += len(rows)
-                content.update(_lines(rows))
+                _add(content, rows)
                 yield rows
             written = (file.metadata.metadata or {}).get(_CONTENT)
             if written not in (None, content.hexdigest().encode()):
@@ -134,8 +134,9 @@ def stream(path: Path, schema: Schema, batch_rows: int = ROW_GROUP) -> Iterator[
         raise DataError(f"{path}: cannot be read as parquet ({_first_line(error)}). {_REMAKE}") from error
 
 
-def _lines(rows: list[Row]) -> bytes:
-    return "".join(f"{json.dumps(row)}\n" for row in rows).encode()
+def _add(content: Any, rows: list[Row]) -> None:
+    for row in rows:
+        content.update(f"{json.dumps(row)}\n".encode())
 
 
 _REMAKE = "Delete it and run `dvc repro`. If it comes back the same, `python -m stages.check` says why and what to do."
@@ -177,7 +178,7 @@ def write(path: Path, schema: Schema, batches: Iterable[list[Row]]) -> int:
         while group := list(islice(rows, ROW_GROUP)):
             table = pa.Table.from_pylist(group, schema=arrow)
             writer.write_table(table)
-            content.update(_lines(table.to_pylist()))  # as it will be read: 1 in a column of doubles is 1.0
+            _add(content, table.to_pylist())  # as it will be read: 1 in a column of doubles is 1.0
             count += len(group)
         writer.add_key_value_metadata({_CONTENT: content.hexdigest()})
     return count

@@ -256,4 +256,4 @@ def test_a_forbidden_file_is_one_sentence() -> None:
 
     found = CliRunner().invoke(verb)
     assert found.exit_code == 1
-    assert found.output.startswith("Error: data/pool.parquet: this user may not read or write it (Permission denied)")
+    assert found.output.startswith("Error: data/pool.parquet: Permission denied. Change who may read and write there")
