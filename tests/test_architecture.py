@@ -87,6 +87,7 @@ def test_two_prompts_are_followed_through_every_file_that_a_run_makes_of_them(pr
     assert {"prompt", "scores", "ranker"} < shape(page)["data/iteration_1/rankings.parquet"]
 
 
+@pytest.mark.slow
 def test_the_page_follows_the_prompts_of_the_published_run(tmp_path: Path) -> None:
     subprocess.run(["git", "clone", "-q", str(ROOT), str(tmp_path / "clone")], check=True)
     clone = Project(tmp_path / "clone")
@@ -108,6 +109,7 @@ def test_ten_changes_are_described() -> None:
     assert len(TABLE) == 10
 
 
+@pytest.mark.slow
 def test_the_ranker_of_the_page_works_as_described_and_passes_our_checks(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "pairloop", tmp_path / "pairloop")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)

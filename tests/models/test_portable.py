@@ -16,6 +16,8 @@ from pairloop.models.random_model import write_random_model
 from pairloop.params import Train
 from pairloop.training import dpo
 
+pytestmark = pytest.mark.slow
+
 READER = """
 import json, sys, torch, transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer

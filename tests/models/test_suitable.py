@@ -235,6 +235,7 @@ def test_a_cache_or_home_that_cannot_be_written_is_one_sentence_of_the_stage(tmp
         assert "models cannot be kept there (Not a directory). Set PAIRLOOP_CACHE" in found.stderr
 
 
+@pytest.mark.slow
 def test_a_name_that_no_layer_has_stops_the_stage_base(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     values = yaml.safe_load((root / "params.yaml").read_text())

@@ -25,6 +25,8 @@ from test_structure import STAGES, reached
 from pairloop import params
 from stages.schedule import composed
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SECTIONS = {"": params.Params} | dict(params.sections())
 LEAVES = [

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import Project, new_project
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def begun(tmp_path_factory: pytest.TempPathFactory) -> Project:

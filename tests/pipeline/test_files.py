@@ -10,6 +10,8 @@ from conftest import ROOT, Project, new_project
 
 from pairloop.models import fetch, references
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Project:

@@ -14,6 +14,8 @@ from dvc.repo import Repo
 from pairloop.files import locks
 from stages.lock import is_whole
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 COMMITTED = (ROOT / "dvc.lock").read_text()
 CUT = COMMITTED[: COMMITTED.index("md5:") + 3]

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from conftest import Project, new_project
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Project:

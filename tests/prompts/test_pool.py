@@ -227,6 +227,7 @@ def of_one_template(count):
     return [row(f"{shared} {' '.join(generator.choices(words, k=60))}") for _ in range(count)]
 
 
+@pytest.mark.slow
 def test_many_prompts_of_one_template_take_time_in_proportion():
     def seconds(rows):
         began = time.process_time()

@@ -130,6 +130,7 @@ def test_judges_that_compare_see_this_model_s_answer_beside_iteration_0_s(folder
         assert row["scores"]["ensemble"] == pytest.approx([1, -1] if own[0] > own[1] else [-1, 1])
 
 
+@pytest.mark.slow
 def test_what_was_answered_and_scored_once_is_read_and_another_judge_answers_nothing(
     folder: Path, tiny_base: Path, tmp_path: Path
 ) -> None:

@@ -18,6 +18,8 @@ from pairloop.rankers.specialist.comparisons import Comparison
 from pairloop.rankers.specialist.encoder import Encoder, train_encoder
 from pairloop.rankers.specialist.hidden import HiddenStates
 
+pytestmark = pytest.mark.slow
+
 PROMPT = "Name three birds that can not fly, please."
 ANSWERS = ["Yes.", "A far longer answer, with many words in it. " * 3, "x"]
 ENDS_IN_EOS = TEMPLATE.replace("\n' }}{% endfor %}", "' }}{% endfor %}")

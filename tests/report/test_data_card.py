@@ -56,6 +56,7 @@ def ids(numbers: range) -> list[str]:
     return [str(i) for i in numbers]
 
 
+@pytest.mark.slow
 def test_two_clones_and_a_rerun_with_as_many_rows_load_their_own_rows(tmp_path: Path) -> None:
     first, second = tmp_path / "first" / "data", tmp_path / "second" / "data"
     write_data(first, train_iteration_1=range(3), test_iteration_1=range(3, 4))

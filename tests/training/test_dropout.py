@@ -11,6 +11,8 @@ from pairloop.models import references
 from pairloop.training import dpo
 from pairloop.training.dropout import without_dropout
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("kind", DECODERS)
 def test_the_first_loss_of_every_architecture_is_ln_2(kind: str, tmp_path: Path) -> None:

@@ -160,6 +160,7 @@ def test_the_code_in_the_card_loads_all_weights(
     assert torch.equal(logits(loaded["model"]), logits(references.load_model(tiny_base, "float32")))
 
 
+@pytest.mark.slow
 def test_the_code_in_the_card_loads_a_base_of_the_hub_at_its_commit(
     adapter: Path, tiny_base: Path, tmp_path: Path
 ) -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from pairloop.work import threads
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 UNSET = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
 

@@ -172,6 +172,7 @@ records.write(Path(sys.argv[1]) / "out.parquet", records.PROMPT, rows)
 """
 
 
+@pytest.mark.slow
 def test_processes_at_the_same_work_and_the_same_file_do_not_spoil_it(tmp_path: Path) -> None:
     def together(folder: Path, count: int) -> bytes:
         command = [sys.executable, "-c", SAME, str(folder)]
