@@ -164,6 +164,7 @@ def test_a_tokenizer_without_a_chat_template_is_refused(tiny_base: Path) -> None
         chat.encode_prompt(bare, "Hello")
 
 
+@pytest.mark.slow
 @each_format
 def test_10_000_control_tokens_are_encoded(name: str) -> None:
     own = tokenizer(name)

@@ -139,6 +139,7 @@ def test_no_number_is_infinite_by_way_of_a_whole_number() -> None:
     assert math.isfinite(loaded(f"train: {{beta: 1{'0' * 300}}}").train.beta)
 
 
+@pytest.mark.slow
 def test_a_rate_written_by_hand_is_no_stale_schedule_and_a_repeated_key_no_traceback(tmp_path: Path) -> None:
     project = new_project(tmp_path / "project")
     params = project.folder / "params.yaml"

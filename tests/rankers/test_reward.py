@@ -40,6 +40,7 @@ def one_by_one(folder: Path, prompt: str, response: str) -> float:
         return float(model(input_ids=ids).logits[0, 0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_tokens", [1, 600, 100_000])
 def test_scores_in_any_batch_are_those_of_each_text_alone(folder, batch_tokens):
     ranker = Reward(folder, "float32", batch_tokens)

@@ -123,6 +123,7 @@ ARCHITECTURES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_any_attention_model_gives_the_same_greedy_answers_as_generate(name: str, tiny: tuple[Any, Any]) -> None:
     import transformers

@@ -350,6 +350,7 @@ FULL = Path("/dev/full")
 """What Linux has in place of a disk without space."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["optimizer.pt", "rng_state.pth", "trainer_state.json"])
 def test_a_disk_that_fills_while_a_checkpoint_is_written_is_named_and_the_next_run_goes_on(
     first: Run, tmp_path: Path, file: str, capsys: pytest.CaptureFixture[str]

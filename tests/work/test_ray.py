@@ -186,6 +186,7 @@ list(shards.shards([{"n": 1}], 1, {}, list, Path("scratch"), elsewhere))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "message"),
     [

@@ -116,6 +116,7 @@ def test_a_busy_server_is_asked_again_when_it_says(serve: Serve, ask: Ask) -> No
     assert sum(own.counts["completion_tokens"] for own in found) == 15
 
 
+@pytest.mark.slow
 def test_a_server_that_stays_busy_is_given_up(serve: Serve, ask: Ask) -> None:
     server = serve("--fail", "1000", "--status", "503")
     with pytest.raises(RankingError, match=r"answered 503.*asked 3 times.*0 of 5 answers are kept"):

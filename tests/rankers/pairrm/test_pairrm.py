@@ -146,6 +146,7 @@ def test_both_layouts_are_the_same_ranker(folders, tmp_path):
     assert PairRM(tmp_path, "float32", 4096).score(*asked) == PairRM(folders["hf"], "float32", 4096).score(*asked)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("prompt_words", "kept"), [(5, 1017), (1300, 409)])
 def test_a_short_prompt_leaves_its_room_to_the_responses(folders, prompt_words, kept):
     ranker = PairRM(folders["hf"], "float32", 2048)
