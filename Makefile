@@ -19,8 +19,9 @@ check: $(VENV)/installed          ## lint, types and the fast subset of the test
 fast: $(VENV)/installed           ## the fast subset of the tests
 	OMP_NUM_THREADS=1 pytest -m "not slow and not vllm and not clients"
 
+# One process for each core, each with one thread: most of the time goes into starting commands, which use one core.
 test: $(VENV)/installed           ## run the whole test suite
-	pytest
+	OMP_NUM_THREADS=1 pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 vllm-env: .venv-vllm/installed    ## make the environment with vLLM for a machine without a GPU
 	@echo "Made .venv-vllm: put $(CURDIR)/.venv-vllm/bin on your PATH to run dvc with it."
