@@ -9,12 +9,16 @@ import click
 
 from pairloop import params as parameters
 from pairloop.files import records
+from pairloop.models import fetch, references
 from pairloop.prompts import slices
-from stages import common
+from stages import common, pool
 from stages.schedule import composed
 
 POOL = Path("results/pool.json")
 """Counts of the pool that was made last: those of the pool to make, unless `pool` changes."""
+
+BASE, PROMPTS, HELD_OUT = Path("models/iteration_0"), Path("data/pool.parquet"), Path("data/eval.parquet")
+"""What the last run began with."""
 
 
 @click.command(cls=common.Verb)
@@ -27,6 +31,7 @@ def main(changes: tuple[str, ...]) -> None:
     parameters.parse(values)
     if POOL.is_file() and values["pool"] == common.raw().get("pool"):
         refuse_too_few(values, records.read_json(POOL))
+        refuse_too_long(values)
     for line in describe(values):
         click.echo(line)
 
@@ -38,10 +43,21 @@ def refuse_too_few(values: Mapping[str, Any], counts: Mapping[str, Any]) -> None
         DataError: how many prompts are needed and how many there are.
     """
     params = parameters.parse(values)
-    pool, held_out = ([records.Row()] * counts[name] for name in ("rows_out", "eval_rows_out"))
+    rows, held_out = ([records.Row()] * counts[name] for name in ("rows_out", "eval_rows_out"))
     slices.held_out_rows(held_out, params.eval.prompts, params.pool.eval_source)
     for n in range(1, params.iterations + 1):
-        slices.slice_for(pool, n, params.prompts.per_iteration, params.teach.prompts, params.prompts.reuse)
+        slices.slice_for(rows, n, params.prompts.per_iteration, params.teach.prompts, params.prompts.reuse)
+
+
+def refuse_too_long(values: Mapping[str, Any]) -> None:
+    """Refuse prompts that the base has no room for, where base and pool are at hand and stay as they are."""
+    pointer, unchanged = BASE / "model.json", all(values[name] == common.raw().get(name) for name in ("base", "seed"))
+    if not (unchanged and all(path.is_file() for path in (pointer, PROMPTS, HELD_OUT))):
+        return
+    made, cache = records.read_json(pointer), references.cache_root()
+    if fetch.at_hand(fetch.pinned(made["reference"], made["revision"]), made["sha256"], cache):
+        rows, held_out = (records.read(path, records.PROMPT) for path in (PROMPTS, HELD_OUT))
+        pool.refuse_too_long(rows, held_out, parameters.parse(values), BASE)
 
 
 def describe(values: Mapping[str, Any]) -> list[str]:

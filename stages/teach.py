@@ -12,7 +12,7 @@ from pairloop.measures.statistics import mean_length_correlation
 from pairloop.models import references
 from pairloop.params import Params, replaced
 from pairloop.prompts import slices
-from pairloop.samplers import Sampling
+from pairloop.samplers import Sampling, room
 from pairloop.samplers.answers import Policy, Speaker
 from stages import common
 
@@ -82,6 +82,8 @@ def _teach(base: Path, pool_file: Path, teacher: Path, params: Params, wanted: S
 
     pool = records.read(pool_file, records.PROMPT) if settings.constructed else []
     prompts = slices.teacher_rows(pool, settings.prompts if settings.constructed else 0)
+    context = references.context(policy.served.config)
+    room.refuse_too_long([room.taught(prompts, params)], policy.tokenizer, context)
     lesson = prompts, speaker, own.pairs if own else ()
     found = _specialist(lesson, policy, teacher, params) if "specialist" in wanted else {}
     found |= {"encoder": _encoder(lesson, teacher, params)} if "encoder" in wanted else {}

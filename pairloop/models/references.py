@@ -133,6 +133,12 @@ def load_config(folder: Path, source: Path) -> Any:
         raise ModelError(f"{folder}: config.json cannot be read ({fetch.short(error)})") from error
 
 
+def context(config: Any) -> int | None:
+    """Tokens that prompt and answer may have together by a model's configuration; None where it states no limit."""
+    stated: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return stated
+
+
 def skeleton(folder: Path) -> Any:
     """The model of a folder without its weights: modules and shapes, which take no memory.
 
@@ -216,8 +222,7 @@ class Served:
 
     def context(self, at_most: int | None = None) -> int:
         """Tokens that prompt and response may have together."""
-        found: int | None = getattr(self.config.get_text_config(), "max_position_embeddings", None)
-        limits = [limit for limit in (found, at_most) if limit is not None]
+        limits = [limit for limit in (context(self.config), at_most) if limit is not None]
         if not limits:
             raise ModelError(f"{self.weights.name}: config.json states no context length: set vllm.max_model_len")
         return min(limits)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pairloop.errors import ModelError
+from pairloop.models import references
 
 Forward = Callable[[Any, Any], Any]
 """Given token ids [B, T] and a cache of what was read before them: extends the cache and returns a tensor whose first
@@ -121,8 +122,7 @@ def context(model: Any) -> int | None:
         # RoBERTa and its like count positions from the one after their padding token's number.
         if name.endswith("position_embeddings") and isinstance(module, Embedding) and module.padding_idx is not None:
             return int(module.num_embeddings - module.padding_idx - 1)
-    stated: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return stated
+    return references.context(model.config)
 
 
 def own_padding(model: Any) -> int | None:

@@ -9,7 +9,7 @@ from typing import Any
 from pairloop.files.records import Row
 from pairloop.models import references
 from pairloop.params import VLLM
-from pairloop.samplers import Request, Response, Sampler, Sampling, prompt_tokens
+from pairloop.samplers import Request, Response, Sampler, Sampling, prompt_tokens, room
 from pairloop.samplers.vllm import Engine, VLLMSampler
 from pairloop.work import shards
 
@@ -54,7 +54,7 @@ class Policy:
 
 
 def fitting(
-    rows: Sequence[Row], tokenizer: Any, max_prompt_tokens: int, room: int | None = None
+    rows: Sequence[Row], tokenizer: Any, max_prompt_tokens: int, at_most: int | None = None
 ) -> tuple[list[Row], dict[str, int]]:
     """Rows whose chat-formatted prompt is short enough, and how many are dropped, by reason.
 
@@ -62,14 +62,14 @@ def fitting(
         rows: `prompt` is read.
         tokenizer: counts the tokens.
         max_prompt_tokens: as asked for; more are dropped as `prompt_too_long`.
-        room: as many as leave room for a response; more are dropped as `over_max_model_len`. None: no such limit.
+        at_most: as many as leave room for a response; more are dropped as `over_context`. None: no such limit.
     """
     lengths = [prompt_tokens(tokenizer, row["prompt"]) for row in rows]
     asked = [length <= max_prompt_tokens for length in lengths]
-    fits = [room is None or length <= room for length in lengths]
+    fits = [at_most is None or length <= at_most for length in lengths]
     kept = [row for row, *both in zip(rows, asked, fits, strict=True) if all(both)]
     dropped = {"prompt_too_long": asked.count(False)}
-    dropped["over_max_model_len"] = len(rows) - len(kept) - dropped["prompt_too_long"]
+    dropped["over_context"] = len(rows) - len(kept) - dropped["prompt_too_long"]
     return kept, {reason: count for reason, count in dropped.items() if count}
 
 
@@ -103,10 +103,11 @@ class Speaker:
 
     @property
     def room(self) -> int | None:
-        """Tokens that a prompt may have beside the longest response; None where the engine has no limit of its own."""
-        if self.engine != "vllm":
-            return None
-        return self.policy.served.context(self.vllm.max_model_len) - self.sampling.max_new_tokens
+        """Tokens that a prompt may have beside the longest response; None where the model states no limit."""
+        served = self.policy.served
+        vllm = self.engine == "vllm"
+        context = served.context(self.vllm.max_model_len) if vllm else references.context(served.config)
+        return room.left(context, self.sampling.max_new_tokens)
 
     @property
     def fingerprint(self) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from pairloop.errors import ModelError
-from pairloop.models import chat
-from pairloop.samplers import Request, Response, Sampling, response
+from pairloop.models import chat, references
+from pairloop.samplers import Request, Response, Sampling, response, room
 
 _PREFILL_TOKENS = 512
 """Prompts are read together, padding included, up to this many tokens: enough to keep a processor busy, and few enough
@@ -52,7 +52,9 @@ class TransformersSampler:
         from pairloop.models.packed import packed_linears
 
         prompts = [chat.encode_prompt(self.tokenizer, request.prompt) for request in requests]
-        self._check_lengths(requests, prompts)
+        room.check(
+            requests, prompts, references.context(self.model.config), self.sampling.max_new_tokens, "transformers"
+        )
         order = sorted((i for i, r in enumerate(requests) if r.seeds), key=lambda i: len(prompts[i]))
         responses: list[list[Response]] = [[] for _ in requests]
         if not order:
@@ -75,16 +77,6 @@ class TransformersSampler:
         from pairloop.samplers import cache, shared
 
         return shared.applies(self.model) and not cache.windowed(self.model.config)
-
-    def _check_lengths(self, requests: Sequence[Request], prompts: list[list[int]]) -> None:
-        context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        for request, ids in zip(requests, prompts, strict=True):
-            if context is not None and len(ids) + self.sampling.max_new_tokens > context:
-                raise ModelError(
-                    f"the prompt {request.prompt[:60]!r}… of {len(ids)} tokens and {self.sampling.max_new_tokens} new "
-                    f"ones do not fit the model's context of {context}. Leave it out (pool.max_characters drops longer "
-                    "ones), or ask for fewer new tokens."
-                )
 
     def _answers(self, prompts: list[list[int]], seeds: list[tuple[int, ...]]) -> Iterator[Answer]:
         """Every response's tokens and logps: of the first prompt's seeds, then of the second's, and so on."""

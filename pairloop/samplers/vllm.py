@@ -13,7 +13,7 @@ from typing import Any
 from pairloop.errors import ModelError
 from pairloop.models import chat, references
 from pairloop.params import VLLM
-from pairloop.samplers import Request, Response, Sampling, response
+from pairloop.samplers import Request, Response, Sampling, response, room
 
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM's max_lora_rank can be."""
@@ -69,7 +69,8 @@ class VLLMSampler:
     def sample(self, requests: Sequence[Request]) -> list[list[Response]]:
         """As `Sampler.sample`, all requests in one call of vLLM."""
         prompts = [chat.encode_prompt(self.tokenizer, request.prompt) for request in requests]
-        self._check_lengths(requests, prompts)
+        context = self.served.context(self.engine.settings.max_model_len)
+        room.check(requests, prompts, context, self.sampling.max_new_tokens, "vllm")
         each = [(prompt, seed) for prompt, r in zip(prompts, requests, strict=True) for seed in r.seeds]
         answers = iter(self._answers(each) if each else [])
         return [[self._response(next(answers)) for _ in request.seeds] for request in requests]
@@ -82,16 +83,6 @@ class VLLMSampler:
             ModelError: vLLM is not installed, there is no GPU for it, memory is short, or it cannot load the model.
         """
         return _held(self.served, self.engine)
-
-    def _check_lengths(self, requests: Sequence[Request], prompts: list[list[int]]) -> None:
-        context = self.served.context(self.engine.settings.max_model_len)
-        for request, ids in zip(requests, prompts, strict=True):
-            if len(ids) + self.sampling.max_new_tokens > context:
-                raise ModelError(
-                    f"the prompt {request.prompt[:60]!r}… of {len(ids)} tokens and {self.sampling.max_new_tokens} new "
-                    f"ones do not fit vLLM's context of {context}. Raise vllm.max_model_len, leave it out "
-                    "(pool.max_characters drops longer ones), or ask for fewer new tokens."
-                )
 
     def _answers(self, each: list[tuple[list[int], int]]) -> list[tuple[list[int], list[float]]]:
         """The tokens that answer each (prompt, seed), and their log-probabilities before the temperature."""

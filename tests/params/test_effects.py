@@ -119,7 +119,12 @@ class Watched:
             self.file.write_text(before)
 
 
-EARLY = {"pool": {"iterations", "prompts.per_iteration", "prompts.reuse", "teach.prompts"}}
+EARLY = {
+    "pool": {
+        *("iterations", "prompts.per_iteration", "prompts.reuse"),
+        *("rank.ranker", "rank.second", "rankers.ensemble", "eval.judges"),
+    }
+}
 """What a stage reads only to refuse what a later one, which runs again, would refuse: its own result stays the same."""
 
 

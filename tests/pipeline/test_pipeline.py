@@ -94,6 +94,8 @@ TEACH = JUDGE | stages("teach")
 GENERATE = RANK | stages("generate@1")
 SLICES = GENERATE | {f"prompts@{n}" for n in (1, 2, 3)}
 ALL = SLICES | TEACH | stages("base", "pool")
+REFUSED = ALL - {"base"}
+"""What follows from the pool, which these may refuse, but do not change: a real run goes on where they are read."""
 EVAL = stages("eval@0", "eval@1", "eval@2", "eval@3", "report")
 
 
@@ -103,7 +105,8 @@ EVAL = stages("eval@0", "eval@1", "eval@2", "eval@3", "report")
         ("train.beta", 0.2, from_train(1)),
         ("pair.min_margin", 0.1, PAIR),
         ("teach.spoilers", 2, TEACH),
-        ("teach.prompts", 9, TEACH | SLICES),
+        ("teach.prompts", 9, REFUSED),
+        ("teach.max_new_tokens", 13, REFUSED),
         ("encoder.epochs", 2, TEACH),
         ("rank.constraints_first", False, RANK),
         ("rank.second", "likelihood", TEACH),
@@ -118,7 +121,8 @@ EVAL = stages("eval@0", "eval@1", "eval@2", "eval@3", "report")
         ("ray.actors", 2, GENERATE),
         ("prompts.per_iteration", 7, SLICES),
         ("eval.bootstrap", 300, EVAL),
-        ("eval.engine", "vllm", EVAL),
+        ("eval.engine", "vllm", REFUSED),
+        ("eval.max_new_tokens", 13, REFUSED),
         ("eval.judges", ["likelihood"], TEACH),
         ("pool.near_duplicate", 0.9, ALL - {"base"}),
         ("seed", 1, ALL - {"base"}),

@@ -297,7 +297,7 @@ def test_prompts_longer_than_max_model_len_are_dropped_and_a_killed_generation_g
     assert not (project.folder / "again.parquet").exists()
     project.run(*generation("again.parquet"))
     found = json.loads((project.folder / "again.parquet.json").read_text())
-    assert found["dropped"]["over_max_model_len"] >= 1 and found["rows_in"] == found["rows_out"] + sum(
+    assert found["dropped"]["over_context"] >= 1 and found["rows_in"] == found["rows_out"] + sum(
         found["dropped"].values()
     )
     for path in scratch.rglob("*"):
