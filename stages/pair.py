@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from pairloop import pairing
 from pairloop.files import contents, records
 from pairloop.files.records import Row
+from pairloop.pairing import choosing, pairs, rules, summary
 from pairloop.params import Params
 from stages import common
 
@@ -31,52 +31,60 @@ def main(
     """Pair the responses in RANKINGS and write TRAIN_SPLIT and TEST_SPLIT."""
     params = common.load(iteration)
     found = _Found(rankings, params, iteration)
-    test = pairing.test_prompts(found.paired, params.pair.test_fraction, params.seed)
+    test = pairs.test_prompts(found.paired, params.pair.test_fraction, params.seed)
     records.write(train_split, records.PAIR, found.pairs(lambda prompt_id: prompt_id not in test))
     records.write(test_split, records.PAIR, found.pairs(lambda prompt_id: prompt_id in test))
-    dropped = pairing.count(found.reasons)
+    dropped = pairs.count(found.reasons)
     counts = {"rows_in": found.rows, "rows_out": found.rows - len(found.reasons), "dropped": dropped}
     files = {"train": contents.content(train_split), "test": contents.content(test_split)}
     split = {f"{name}_pairs": file.num_examples for name, file in files.items()}
-    described = {"files": {name: dataclasses.asdict(file) for name, file in files.items()}}
+    # Not rounded: a penalty that was found makes the same pairs again when it is set.
+    described = {
+        "length_penalty": found.rule.penalty,
+        "files": {name: dataclasses.asdict(file) for name, file in files.items()},
+    }
     records.write_json(metrics, records.rounded(counts | split | found.summary.result()) | described)
     stated = {row["prompt_id"]: row["constraints"] for row in records.read(prompts, records.PROMPT)}
-    records.write_json(samples, [_sample(row, pairs, stated, found.reasons, test) for row, pairs in found.shown])
+    records.write_json(samples, [_sample(row, own, stated, found.reasons, test) for row, own in found.shown])
 
 
 class _Found:
     """What the rankings give, read once for the figures and again for the pairs: their texts need not fit in memory."""
 
     def __init__(self, rankings: Path, params: Params, iteration: int) -> None:
-        self.rankings, self.params, self.iteration = rankings, params, iteration
+        self.rankings = rankings
+        settings = params.pair, summary.uncontrolled(params.pair)
+        everything = self._everything() if any(map(rules.needs_all, settings)) else {}
+        self.rule, free = (rules.settle(own, params.seed, iteration, everything) for own in settings)
         self.rows = 0
         self.paired: set[str] = set()
         self.reasons: dict[str, str] = {}
-        self.summary = pairing.Summary(params.pair, params.seed, iteration)
+        self.summary = summary.Summary(self.rule, free)
         self.shown: list[tuple[Row, list[Row]]] = []
         for ranked in records.stream(rankings, records.RANKING):
-            pairs, reasons = self._pair(ranked)
+            found, reasons = pairs.pair(ranked, self.rule)
             self.rows += len(ranked)
-            self.paired |= {pair["prompt_id"] for pair in pairs}
+            self.paired |= {pair["prompt_id"] for pair in found}
             self.reasons |= reasons
-            self.summary.add(ranked, pairs)
-            self.shown += [(row, self._pair([row])[0]) for row in ranked[: SHOWN - len(self.shown)]]
+            self.summary.add(ranked, found)
+            self.shown += [(row, pairs.pair([row], self.rule)[0]) for row in ranked[: SHOWN - len(self.shown)]]
 
     def pairs(self, wanted: Callable[[str], bool]) -> Iterator[list[Row]]:
         """The pairs of the prompts whose id is wanted, a batch at a time."""
         for ranked in records.stream(self.rankings, records.RANKING):
-            yield self._pair([row for row in ranked if wanted(row["prompt_id"])])[0]
+            yield pairs.pair([row for row in ranked if wanted(row["prompt_id"])], self.rule)[0]
 
-    def _pair(self, ranked: list[Row]) -> tuple[list[Row], dict[str, str]]:
-        return pairing.pair(ranked, self.params.pair, self.params.seed, self.iteration)
+    def _everything(self) -> dict[str, list[choosing.Response]]:
+        """What decides about every response, without the texts."""
+        stream = records.stream(self.rankings, records.RANKING)
+        return {row["prompt_id"]: choosing.seen(row) for ranked in stream for row in ranked}
 
 
-def _sample(row: Row, pairs: list[Row], stated: Row, reasons: dict[str, str], test: Set[str]) -> Row:
+def _sample(row: Row, own: list[Row], stated: Row, reasons: dict[str, str], test: Set[str]) -> Row:
     """One prompt with everything that happened to it, as the report shows it."""
     prompt_id = row["prompt_id"]
     sides = {
-        side: row["responses"].index(pairs[-1][side][1]["content"]) if pairs else None
-        for side in ("chosen", "rejected")
+        side: row["responses"].index(own[-1][side][1]["content"]) if own else None for side in ("chosen", "rejected")
     }
     return {
         "prompt": row["prompt"],
@@ -86,7 +94,7 @@ def _sample(row: Row, pairs: list[Row], stated: Row, reasons: dict[str, str], te
         "finish_reasons": row["finish_reasons"],
         **sides,
         "reason": reasons.get(prompt_id),
-        "split": ("test" if prompt_id in test else "train") if pairs else None,
+        "split": ("test" if prompt_id in test else "train") if own else None,
     }
 
 

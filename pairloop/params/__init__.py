@@ -100,6 +100,17 @@ class Params(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _some_response_can_lie_two_sigma_below(self) -> Self:
+        n = self.generate.n
+        if self.pair.strategy == "mean_minus_sigma" and n < 8:
+            raise ParameterError(
+                f"pair.strategy is mean_minus_sigma, but generate.n is {n}: of {n} responses none lies further than "
+                f"(n - 1) / sqrt(n) = {(n - 1) / n**0.5:.2f} standard deviations from the mean, and hardly any so "
+                "far, so that it would take the worst. Raise generate.n to 8 or more, or set pair.strategy to best_worst"
+            )
+        return self
+
     @property
     def sampler(self) -> str:
         """What samples the responses: `transformers` or `vllm`, in Ray's actors too."""

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from pairloop.errors import ParameterError
 from pairloop.params.rankers import Kind
 from pairloop.params.settings import (
+    AutoOrNotNegative,
     Count,
     NotNegative,
     OneOrSeveral,
@@ -103,9 +104,11 @@ class Rank(Section):
 class Pair(Section):
     """How scores become a chosen and a rejected response."""
 
-    strategy: Literal["best_worst", "best_random", "best_k_worst_k"] = "best_worst"
+    strategy: Literal["best_worst", "best_random", "best_k_worst_k", "mean_minus_sigma"] = "best_worst"
     """`best_worst`: one pair of the highest and the lowest score (the recipe). `best_random`: the highest against one
-    of the others. `best_k_worst_k`: the k highest against the k lowest, one by one."""
+    of the others. `best_k_worst_k`: the k highest against the k lowest, one by one. `mean_minus_sigma`: the highest
+    against the one nearest the prompt's mean less two standard deviations (arXiv 2502.16825); needs `generate.n` of 8
+    or more."""
 
     k: Count = 2
     """Pairs per prompt of `best_k_worst_k`; the other strategies do not read it."""
@@ -119,8 +122,18 @@ class Pair(Section):
     drop_truncated: bool = False
     """Leave out responses that were cut off at max_new_tokens."""
 
-    length_penalty: NotNegative = 0.0
-    """Subtracted from each score per standard deviation of log length, within the prompt. 0 ignores length."""
+    tie_break: Literal["none", "length"] = "none"
+    """Between equal scores. `none`: of equal best the one that was sampled first, of equal worst the last. `length`: of
+    equal best the shortest, in words, and of equal worst the one nearest to it in length (WPO v2)."""
+
+    keep_share: Share = 1.0
+    """Share of the prompts with pairs, those with the largest margins, that is kept (arXiv 2502.14560); the others are
+    dropped, and counted. 1 keeps all."""
+
+    length_penalty: AutoOrNotNegative = 0.0
+    """Subtracted from each score per standard deviation of log length, within the prompt. 0 ignores length. `auto`: the
+    penalty with which chosen and rejected responses have equally many words on average (DICE), below 0 where rejected
+    ones would be longer; each iteration's pair.json says which it was."""
 
     max_length_ratio: ZeroOrFromOne = 0.0
     """Pairs are dropped, and counted, where one response has more than this many times the other's words. 0 keeps

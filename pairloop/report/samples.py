@@ -14,6 +14,7 @@ REASONS = {
     "identical": "all responses are the same",
     "tie": "all scores are the same",
     "min_margin": "the scores differ by less than pair.min_margin",
+    "keep_share": "the margin is not among the largest, of which pair.keep_share are kept",
 }
 """What pairing's reasons for a prompt without a pair mean."""
 

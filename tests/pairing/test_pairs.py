@@ -4,8 +4,17 @@ from typing import Any
 
 import pytest
 
-from pairloop import pairing
+from pairloop.pairing import choosing, pairs, rules, summary
 from pairloop.params import Pair
+
+
+def made(ranked: list[dict[str, Any]], params: Pair, iteration: int = 1) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """The pairs of an iteration, and why a prompt gave none."""
+    return pairs.pair(ranked, settled(ranked, params, iteration))
+
+
+def settled(ranked: list[dict[str, Any]], params: Pair, iteration: int = 1) -> rules.Rule:
+    return rules.settle(params, 0, iteration, {own["prompt_id"]: choosing.seen(own) for own in ranked})
 
 
 def row(
@@ -21,10 +30,10 @@ def texts_of(pair: dict[str, Any]) -> tuple[str, str]:
 
 
 def test_the_best_is_chosen_and_the_worst_rejected() -> None:
-    pairs, reasons = pairing.pair([row([1.0, 3.0, -2.0, 0.0])], Pair(), 0, 1)
-    assert texts_of(pairs[0]) == ("text 1", "text 2")
-    assert pairs[0]["chosen"][0] == {"content": "q", "role": "user"}
-    assert pairs[0]["all_rm_scores"] == [1.0, 3.0, -2.0, 0.0]
+    found, reasons = made([row([1.0, 3.0, -2.0, 0.0])], Pair())
+    assert texts_of(found[0]) == ("text 1", "text 2")
+    assert found[0]["chosen"][0] == {"content": "q", "role": "user"}
+    assert found[0]["all_rm_scores"] == [1.0, 3.0, -2.0, 0.0]
     assert reasons == {}
 
 
@@ -43,61 +52,61 @@ def test_the_best_is_chosen_and_the_worst_rejected() -> None:
     ],
 )
 def test_a_prompt_that_gives_no_pair_is_counted_with_its_reason(bad: Any, params: Pair, reason: str) -> None:
-    pairs, reasons = pairing.pair([bad, row([1.0, 2.0], prompt_id="b")], params, 0, 1)
+    found, reasons = made([bad, row([1.0, 2.0], prompt_id="b")], params)
     assert reasons == {"a": reason}
-    assert [pair["prompt_id"] for pair in pairs] == ["b"]
+    assert [pair["prompt_id"] for pair in found] == ["b"]
 
 
 def test_truncated_responses_can_be_left_out() -> None:
     ranked = [row([3.0, 2.0, 1.0], cut=(0,))]
-    assert texts_of(pairing.pair(ranked, Pair(), 0, 1)[0][0]) == ("text 0", "text 2")
-    assert texts_of(pairing.pair(ranked, Pair(drop_truncated=True), 0, 1)[0][0]) == ("text 1", "text 2")
+    assert texts_of(made(ranked, Pair())[0][0]) == ("text 0", "text 2")
+    assert texts_of(made(ranked, Pair(drop_truncated=True))[0][0]) == ("text 1", "text 2")
 
 
 def test_a_length_penalty_prefers_the_shorter_of_near_equals() -> None:
     ranked = [row([1.0, 1.1, 0.0], ["short", "long " * 40, "middle " * 5])]
-    assert texts_of(pairing.pair(ranked, Pair(), 0, 1)[0][0])[0].startswith("long")
-    assert texts_of(pairing.pair(ranked, Pair(length_penalty=0.5), 0, 1)[0][0])[0] == "short"
+    assert texts_of(made(ranked, Pair())[0][0])[0].startswith("long")
+    assert texts_of(made(ranked, Pair(length_penalty=0.5))[0][0])[0] == "short"
 
 
 def test_pairs_of_like_length_pass_the_length_limit() -> None:
     ranked = [row([1.0, 2.0], ["two words", "here are four words"])]
-    assert len(pairing.pair(ranked, Pair(max_length_ratio=2.0), 0, 1)[0]) == 1
+    assert len(made(ranked, Pair(max_length_ratio=2.0))[0]) == 1
 
 
 def test_best_k_worst_k_pairs_without_overlap() -> None:
-    pairs, _ = pairing.pair([row([5.0, 4.0, 3.0, 2.0, 1.0])], Pair(strategy="best_k_worst_k", k=2), 0, 1)
-    assert [texts_of(pair) for pair in pairs] == [("text 0", "text 4"), ("text 1", "text 3")]
+    found, _ = made([row([5.0, 4.0, 3.0, 2.0, 1.0])], Pair(strategy="best_k_worst_k", k=2))
+    assert [texts_of(pair) for pair in found] == [("text 0", "text 4"), ("text 1", "text 3")]
 
 
 def test_best_random_is_drawn_from_seed_iteration_and_prompt_only() -> None:
     ranked = [row([5.0, 1.0, 2.0, 3.0], prompt_id=str(i)) for i in range(40)]
     params = Pair(strategy="best_random")
-    first = [texts_of(pair) for pair in pairing.pair(ranked, params, 0, 1)[0]]
-    assert first == [texts_of(pair) for pair in pairing.pair(list(reversed(ranked)), params, 0, 1)[0]][::-1]
-    assert first != [texts_of(pair) for pair in pairing.pair(ranked, params, 0, 2)[0]]
+    first = [texts_of(pair) for pair in made(ranked, params)[0]]
+    assert first == [texts_of(pair) for pair in made(list(reversed(ranked)), params)[0]][::-1]
+    assert first != [texts_of(pair) for pair in made(ranked, params, 2)[0]]
     assert {chosen for chosen, _ in first} == {"text 0"} and len({rejected for _, rejected in first}) == 3
 
 
 def test_test_prompts_do_not_depend_on_order_and_differ_with_the_seed() -> None:
     ids = [str(i) for i in range(20)]
-    test = pairing.test_prompts(ids, 0.1, seed=0)
+    test = pairs.test_prompts(ids, 0.1, seed=0)
     assert len(test) == 2 and test < set(ids)
-    assert pairing.test_prompts(ids[::-1], 0.1, seed=0) == test
-    assert pairing.test_prompts(ids, 0.1, seed=1) != test
+    assert pairs.test_prompts(ids[::-1], 0.1, seed=0) == test
+    assert pairs.test_prompts(ids, 0.1, seed=1) != test
 
 
 def test_two_prompts_are_enough_for_a_test_prompt_and_one_is_not() -> None:
-    assert len(pairing.test_prompts("ab", 0.01, seed=0)) == 1
-    assert pairing.test_prompts("a", 0.5, seed=0) == set()
+    assert len(pairs.test_prompts("ab", 0.01, seed=0)) == 1
+    assert pairs.test_prompts("a", 0.5, seed=0) == set()
 
 
 def figures(ranked: list[Any], params: Pair) -> dict[str, float | None]:
     """The summary of ranked rows that come one at a time."""
-    summary = pairing.Summary(params, 0, 1)
+    seen = summary.Summary(settled(ranked, params), settled(ranked, summary.uncontrolled(params)))
     for one in ranked:
-        summary.add([one], pairing.pair([one], params, 0, 1)[0])
-    return summary.result()
+        seen.add([one], made([one], params)[0])
+    return seen.result()
 
 
 def test_the_summary_is_about_pairs() -> None:
