@@ -107,7 +107,7 @@ class Params(Section):
             raise ParameterError(
                 f"pair.strategy is mean_minus_sigma, but generate.n is {n}: of {n} responses none lies further than "
                 f"(n - 1) / sqrt(n) = {(n - 1) / n**0.5:.2f} standard deviations from the mean, and hardly any so "
-                "far, so that it would take the worst. Raise generate.n to 8 or more, or set pair.strategy to best_worst"
+                "far: it would take the worst. Raise generate.n to 8 or more, or set pair.strategy to best_worst"
             )
         return self
 
