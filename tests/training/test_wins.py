@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pairloop.measures.wins import win_probabilities
+from pairloop.training.wins import win_probabilities
 from pairloop.rankers import advantages
 from pairloop.rankers.verifiable import constraints_first
 
