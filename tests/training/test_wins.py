@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from pairloop.training.wins import win_probabilities
 from pairloop.rankers import advantages
 from pairloop.rankers.verifiable import constraints_first
+from pairloop.training.wins import win_probabilities
 
 
 def row(scores: list[float], comparisons: list[list[float]] | None = None, ranker: str = "pairrm") -> dict[str, Any]:
