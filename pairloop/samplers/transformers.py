@@ -120,8 +120,9 @@ class TransformersSampler:
         answers: list[Answer] = [([], []) for _ in range(rows)]
         live = np.arange(rows)
         for step in range(steps):
-            tokens = choose(logits, uniforms[live, step], self.sampling)
-            for row, token, logp in zip(live, tokens, log_probabilities(logits, tokens), strict=True):
+            best = likeliest(logits, self.sampling)
+            tokens = choose(best, uniforms[live, step], self.sampling)
+            for row, token, logp in zip(live, tokens, log_probabilities(logits, tokens, best), strict=True):
                 answers[row][0].append(int(token))
                 answers[row][1].append(float(logp))
             order = closed_up([int(token) not in self._ends for token in tokens])
@@ -196,23 +197,39 @@ class TransformersSampler:
         return response(self.tokenizer, *answer, self._ends)
 
 
-def log_probabilities(logits: Any, tokens: Any) -> Any:
-    """Log-probability of one token in each row, at temperature 1, in nats: numpy array [rows]."""
+def likeliest(logits: Any, sampling: Sampling) -> Any:
+    """The highest of the logits [rows, vocabulary], of which a token is chosen: `values` and `indices` [rows, K].
+
+    They fall from left to right. K is 1 at temperature 0, else `top_k` or the whole vocabulary.
+    """
+    greedy = sampling.temperature == 0
+    return logits.max(dim=-1, keepdim=True) if greedy else logits.topk(min(sampling.top_k, logits.shape[-1]), dim=-1)
+
+
+def log_probabilities(logits: Any, tokens: Any, best: Any) -> Any:
+    """Log-probability of one token in each row, at temperature 1, in nats: numpy array [rows].
+
+    Args:
+        logits: torch tensor [rows, vocabulary], which is overwritten: a copy of it would take as long as the sum.
+        tokens: numpy array [rows] of token ids.
+        best: what `likeliest` gave for these logits.
+    """
     import torch
 
     ids = torch.as_tensor(tokens, device=logits.device)[:, None]
-    logits = logits.float()
-    return (logits.gather(1, ids)[:, 0] - logits.logsumexp(dim=-1)).cpu().numpy()
+    shifted = logits.float().sub_(best.values[:, :1])
+    own = shifted.gather(1, ids)[:, 0]
+    return (own - shifted.exp_().sum(dim=-1).log()).cpu().numpy()
 
 
-def choose(logits: Any, uniforms: Any, sampling: Sampling) -> Any:
+def choose(best: Any, uniforms: Any, sampling: Sampling) -> Any:
     """One token for each row, by inverting the cumulative distribution at a given number.
 
     As in transformers and vLLM, the logits are divided by the temperature, all but the `top_k` are dropped, the rest is
     normalised, and of it the smallest set of likeliest tokens that reaches `top_p` is kept.
 
     Args:
-        logits: torch tensor [rows, vocabulary].
+        best: what `likeliest` gave for the logits.
         uniforms: numpy array [rows], numbers from 0, below 1.
         sampling: temperature, top_p and top_k.
 
@@ -222,12 +239,10 @@ def choose(logits: Any, uniforms: Any, sampling: Sampling) -> Any:
     Raises:
         ModelError: a logit is not a number.
     """
-    greedy = sampling.temperature == 0
-    best = logits.max(dim=-1, keepdim=True) if greedy else logits.topk(min(sampling.top_k, logits.shape[-1]), dim=-1)
-    values, ids = best[0].double().cpu().numpy(), best[1].cpu().numpy()
+    values, ids = best.values.double().cpu().numpy(), best.indices.cpu().numpy()
     if not np.isfinite(values[:, 0]).all():
         raise ModelError("the model's logits are not finite numbers: its weights are damaged, or training diverged")
-    if greedy:
+    if sampling.temperature == 0:
         return ids[:, 0]
     probabilities = np.exp((values - values[:, :1]) / sampling.temperature)
     probabilities /= probabilities.sum(axis=1, keepdims=True)

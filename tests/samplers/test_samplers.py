@@ -23,7 +23,7 @@ from pairloop.errors import ModelError, ParameterError
 from pairloop.models import chat, fetch, references
 from pairloop.models.packed import packed_linears
 from pairloop.samplers import Request, Response, Sampling, cache, prompt_tokens, shared
-from pairloop.samplers.transformers import TransformersSampler, choose
+from pairloop.samplers.transformers import TransformersSampler, choose, likeliest, log_probabilities
 
 ROOT = Path(__file__).parents[2]
 PROMPTS = ["Hi", "Why is the sky blue?", "a\n\nb " * 9, "Tell me about <|im_end|> please.", "x" * 150, "Name a fruit."]
@@ -278,14 +278,28 @@ def test_texts_come_as_often_as_transformers_own_probabilities_say(sampling: Sam
 
 def test_a_number_just_below_one_takes_the_last_token_of_the_nucleus() -> None:
     logits = torch.tensor([[3.0, 2.0, 1.0, 0.0, -50.0]])
-    last = choose(logits, torch.tensor([1 - 2**-53], dtype=torch.float64).numpy(), Sampling(1.0, 0.9, 5, 1))
-    assert last.tolist() == [2]
-    assert choose(logits, torch.zeros(1).double().numpy(), Sampling(1.0, 0.9, 5, 1)).tolist() == [0]
+    sampling = Sampling(1.0, 0.9, 5, 1)
+    best = likeliest(logits, sampling)
+    assert choose(best, torch.tensor([1 - 2**-53], dtype=torch.float64).numpy(), sampling).tolist() == [2]
+    assert choose(best, torch.zeros(1).double().numpy(), sampling).tolist() == [0]
 
 
 def test_logits_that_are_not_numbers_are_an_error() -> None:
     with pytest.raises(ModelError, match="not finite"):
-        choose(torch.tensor([[0.0, float("nan")]]), torch.zeros(1).numpy(), WARM)
+        choose(likeliest(torch.tensor([[0.0, float("nan")]]), WARM), torch.zeros(1).numpy(), WARM)
+
+
+@pytest.mark.parametrize("sampling", [GREEDY, WARM, Sampling(3.0, 1.0, 10**6, 1)])
+@pytest.mark.parametrize(("dtype", "scale"), [(torch.float32, 3), (torch.float32, 200), (torch.bfloat16, 10)])
+def test_log_probabilities_are_those_of_the_whole_vocabulary_at_temperature_1(
+    sampling: Sampling, dtype: torch.dtype, scale: float
+) -> None:
+    logits = (torch.randn(7, 49152, generator=torch.Generator().manual_seed(1)) * scale).to(dtype)
+    expected = logits.float().log_softmax(-1)
+    best = likeliest(logits, sampling)
+    tokens = choose(best, torch.linspace(0, 0.999, 7).double().numpy(), sampling)
+    found = log_probabilities(logits, tokens, best)
+    assert found == pytest.approx(expected[torch.arange(7), torch.from_numpy(tokens)].numpy(), abs=1e-5)
 
 
 def test_requests_without_seeds_get_no_responses(tiny: tuple[Any, Any]) -> None:
