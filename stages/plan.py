@@ -86,8 +86,7 @@ def _iteration(params: parameters.Params, n: int) -> list[str]:
     generate, train, per_iteration = params.generate, params.train, params.prompts.per_iteration
     per_prompt = params.pair.k if params.pair.strategy == "best_k_worst_k" else 1
     most = per_prompt * (per_iteration - round(params.pair.test_fraction * per_iteration))
-    batch = train.per_device_train_batch_size * train.gradient_accumulation_steps
-    steps = math.ceil(most / batch) * train.num_train_epochs
+    steps = math.ceil(most / train.batch_pairs) * train.num_train_epochs
     return [
         f"generate@{n}  {per_iteration} prompts × {generate.n} = {per_iteration * generate.n} responses of at most "
         f"{generate.max_new_tokens} tokens, temperature {generate.temperature}, top_p {generate.top_p}, "
@@ -95,7 +94,7 @@ def _iteration(params: parameters.Params, n: int) -> list[str]:
         f"rank@{n}      {per_iteration * generate.n} responses by {params.rank.ranker}",
         f"pair@{n}      {params.pair.strategy}: at most {most} pairs to train on",
         f"train@{n}     {train.method}, beta {train.beta}, learning rate {train.learning_rate}, at most {steps} steps "
-        f"of {batch} pairs on each device",
+        f"of {train.batch_pairs} pairs",
     ]
 
 

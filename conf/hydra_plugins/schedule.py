@@ -19,6 +19,7 @@ FILES = {
     "encoder": ("model",),
     "rankers": ("pairrm", "llm_blender", "reward"),
     "judge": ("model",),
+    "train": ("launcher",),
 }
 """Parameters that may name a file or folder of the user's own, on which dvc.yaml lets stages depend."""
 

@@ -41,11 +41,19 @@ class Train(Section):
     num_train_epochs: Count = 1
     """Passes over the pairs."""
 
-    per_device_train_batch_size: Count = 4
-    """Pairs in one forward pass, on each device."""
+    batch_pairs: Count = 4
+    """Pairs of one optimiser step, over all devices. What is learnt depends on it and on no other of the next four."""
 
-    gradient_accumulation_steps: Count = 1
-    """Forward passes per optimiser step."""
+    per_device_train_batch_size: Count = 4
+    """Most pairs in one forward pass on a device. More is faster until memory is full."""
+
+    devices: Count | None = None
+    """How many devices share each step. null means all GPUs that are visible, or one process on a CPU; there a number
+    above 1 means as many processes."""
+
+    launcher: Text | None = None
+    """An accelerate config that says how to share the work instead: conf/accelerate/fsdp.yaml spreads the weights over
+    the GPUs, zero3.yaml likewise by DeepSpeed, multi-node.yaml uses several machines."""
 
     max_length: Annotated[int, Field(ge=8)] = 768
     """Prompt and response are cut to this many tokens; pairs whose prompt alone fills it are dropped and counted."""
@@ -84,6 +92,15 @@ class Train(Section):
 
     save_steps: Count = 50
     """Optimiser steps between checkpoints in the scratch folder, from which a killed run goes on."""
+
+    @model_validator(mode="after")
+    def _every_device_has_a_pair(self) -> Self:
+        if self.devices is not None and self.devices > self.batch_pairs:
+            raise ParameterError(
+                f"train.devices is {self.devices}, but train.batch_pairs is {self.batch_pairs}: a device would have no "
+                f"pair to compute. Lower train.devices to {self.batch_pairs}, or raise train.batch_pairs"
+            )
+        return self
 
     @model_validator(mode="after")
     def _label_smoothing_is_read(self) -> Self:

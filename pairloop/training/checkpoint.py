@@ -58,6 +58,28 @@ def owned(folder: Path) -> Iterator[Path]:
         lock.release()
 
 
+def place(scratch: Path, name: str, processes: int, config: str | None) -> Path:
+    """Where the checkpoints of a job lie: only with as many processes as wrote them does it go on to the same bytes.
+
+    Args:
+        scratch: folder of all jobs.
+        name: of the job.
+        processes: how many train it.
+        config: an accelerate config that starts them, or None.
+    """
+    started = f"-{references.file_sha256(Path(config))[:8]}" if config else ""
+    folder = scratch / (name if processes == 1 and not config else f"{name}-{processes}{started}")
+    others = sorted({path.parent for path in scratch.glob(f"{name}*/checkpoint-*")} - {folder})
+    if others:
+        click.echo(
+            f"train: {others[0]} holds checkpoints of this training on other devices, which are left alone: going on "
+            f"from them on {processes} would give the bytes of neither. Training starts anew. Train on as many devices "
+            "as before to go on, or delete that folder.",
+            err=True,
+        )
+    return folder
+
+
 def _forget(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     Path(f"{folder}.lock").unlink(missing_ok=True)

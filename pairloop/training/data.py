@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 from pairloop.errors import DataError
@@ -20,14 +21,27 @@ class Encoded:
     rows: list[dict[str, list[int]]]
     """`prompt_ids`, `chosen_ids`, `rejected_ids` of each pair; the prompt ends where the answer begins."""
 
+    prompts: list[str]
+    """The prompt_id of each row."""
+
     dropped: dict[str, int]
     """Pairs left out, by reason."""
 
     truncated_responses: int
     """Responses that do not fit into max_length; training sees their beginning."""
 
-    tokens: int
-    """Tokens that one pass over the rows reads: the prompt twice, with each of its responses."""
+    lengths: list[tuple[int, int]]
+    """Tokens of each row's prompt with its chosen response, and with its rejected one, as training reads them."""
+
+    @property
+    def longest(self) -> list[int]:
+        """Tokens of the longer of each row's two, which is what its place in a batch costs."""
+        return [max(row) for row in self.lengths]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that one pass over the rows reads: the prompt twice, with each of its responses."""
+        return sum(map(sum, self.lengths))
 
 
 def encode(pairs: Sequence[Row], tokenizer: Any, max_length: int, sampled: Sampled) -> Encoded:
@@ -54,13 +68,15 @@ def encode(pairs: Sequence[Row], tokenizer: Any, max_length: int, sampled: Sampl
             own = sampled.get((pair["prompt_id"], text))
             row[f"{side}_ids"] = chat.encode_response(tokenizer, text) if own is None else list(own)
         rows.append(row)
-    kept = [row for row in rows if len(row["prompt_ids"]) < max_length]
-    lengths = [len(row["prompt_ids"]) + len(row[side]) for row in kept for side in ("chosen_ids", "rejected_ids")]
+    fits = [len(row["prompt_ids"]) < max_length for row in rows]
+    kept = list(compress(rows, fits))
+    whole = [[len(row["prompt_ids"]) + len(row[f"{side}_ids"]) for side in _SIDES] for row in kept]
     return Encoded(
         rows=kept,
+        prompts=[pair["prompt_id"] for pair in compress(pairs, fits)],
         dropped={"prompt_too_long": len(rows) - len(kept)},
-        truncated_responses=sum(length > max_length for length in lengths),
-        tokens=sum(min(length, max_length) for length in lengths),
+        truncated_responses=sum(length > max_length for row in whole for length in row),
+        lengths=[(min(chosen, max_length), min(rejected, max_length)) for chosen, rejected in whole],
     )
 
 

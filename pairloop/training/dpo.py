@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pairloop.errors import DataError, TrainingError
 from pairloop.files.records import Row
 from pairloop.models import references
 from pairloop.params import Train
-from pairloop.training import card, checkpoint, data, output
+from pairloop.training import batches, checkpoint, data, job_file, memory, result, workers
 from pairloop.work import shards
 
 Log = Callable[[int, dict[str, float]], None]
@@ -77,29 +78,40 @@ def train(job: Job, out: Path, scratch: Path, log: Log = lambda step, values: No
 
     Returns:
         rows_in, rows_out, dropped {reason: count} and the same with test_; truncated_responses (cut at max_length);
-        tokens (read in all steps); steps; loss_first, loss_last (of a step); before, after: see
-        `trainer.held_out`.
+        tokens (read in all steps); steps; wasted_tokens (share of computed positions that are padding); loss_first,
+        loss_last (of a step); before, after: see `trainer.held_out`.
 
     Raises:
         TrainingError: no pairs, parameters that do not fit together, or a loss that is not a number.
         DataError: a pair is no single-turn conversation, or `out` holds something else.
     """
-    with checkpoint.owned(scratch / fingerprint(job)) as folder:
+    _check(job)
+    processes = workers.count(job.params, job.dtype)
+    alone = processes == 1 and job.params.launcher is None
+    with checkpoint.owned(checkpoint.place(scratch, fingerprint(job), processes, job.params.launcher)) as folder:
         if out.is_dir() and any(out.iterdir()):
             return _taken(out, folder, log)
-        return _train(job, out, folder, log)
+        if alone:
+            return work(job, out, folder, log)
+        job_file.write(folder / "job.json", job, out)
+        workers.run(folder, processes, job.params.launcher, log)
+        return _made(out, folder)[0]
 
 
 def _taken(out: Path, folder: Path, log: Log) -> dict[str, Any]:
     """What training gives, where an equal job has made `out`."""
-    found = checkpoint.finished(folder, out)
-    if found is None:
-        raise DataError(f"train: {out} exists and is not empty. Choose another folder, or delete it.")
+    metrics, steps = _made(out, folder)
     click.echo(f"train: another run has trained the same and made {out}, which is taken", err=True)
-    metrics, steps = found
     for step, values in steps:
         log(step, values)
     return metrics
+
+
+def _made(out: Path, folder: Path) -> tuple[dict[str, Any], checkpoint.History]:
+    found = checkpoint.finished(folder, out)
+    if found is None:
+        raise DataError(f"train: {out} exists and is not empty. Choose another folder, or delete it.")
+    return found
 
 
 def fingerprint(job: Job) -> str:
@@ -109,47 +121,57 @@ def fingerprint(job: Job) -> str:
         "test_pairs": list(job.test_pairs),
         "parent": references.fingerprint(job.parent),
         "base": references.fingerprint(job.base),
-        "parameters": _parameters(job),
+        "parameters": result.parameters(job),
         "sampled": sorted([*key, list(ids)] for key, ids in job.sampled.items()),
         "packages": checkpoint.packages(),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _parameters(job: Job) -> dict[str, Any]:
-    return {"iteration": job.iteration, "seed": job.seed, "dtype": job.dtype, **job.params.model_dump()}
+def work(job: Job, out: Path, folder: Path, log: Log, rank: int = 0, processes: int = 1) -> dict[str, Any]:
+    """Train in this process, which is number `rank` of those that share each step. The first of them writes `out`.
 
-
-def _train(job: Job, out: Path, folder: Path, log: Log) -> dict[str, Any]:
+    Args and returns as of `train`; `folder` is for checkpoints.
+    """
     from pairloop.models.packed import packed_linears
-    from pairloop.training import trainer
+    from pairloop.training import sharing, trainer, watch
 
-    _check(job)
     tokenizer = references.load_tokenizer(job.base)
     pairs, test = (
         data.encode(rows, tokenizer, job.params.max_length, job.sampled)
         for rows in (data.shuffle(job.pairs, job.seed, job.iteration), job.test_pairs)
     )
     _check_rows(job, pairs, test)
-    policy = _policy(job)
-    with trainer.settled(), packed_linears(policy, training=True):
-        tuning = trainer.build(
-            policy=policy,
-            reference=_reference(job),
-            adapter=_fresh_adapter(job, policy),
-            tokenizer=tokenizer,
-            config=trainer.configure(job.params, job.dtype, _seed(job), len(pairs.rows), folder),
-            train=pairs.rows,
-            test=test.rows,
-            log=log,
-        )
-        before = trainer.held_out(tuning)
-        newest = checkpoint.newest(folder)
-        if newest:
-            click.echo(f"train: goes on from {newest.name}", err=True)
-        trainer.run(tuning, newest)
-        metrics = _metrics(job, pairs, test, tuning) | {"before": before, "after": trainer.held_out(tuning)}
-        _write(job, tuning, metrics, out, folder)
+    plans = {
+        "train": batches.plan(pairs.longest, job.params.batch_pairs, processes, job.params.per_device_train_batch_size),
+        "eval": batches.plan(test.longest, len(test.rows), processes, job.params.per_device_train_batch_size),
+    }
+    prompts = [pairs.prompts[i : i + job.params.batch_pairs] for i in range(0, len(pairs.rows), job.params.batch_pairs)]
+    with trainer.settled(), memory.enough(job.params):
+        policy = _policy(job)
+        passes = len(plans["train"][0][0])
+        with packed_linears(policy, training=True):
+            tuning = trainer.build(
+                policy=policy,
+                reference=_reference(job),
+                adapter=_fresh_adapter(job, policy),
+                tokenizer=tokenizer,
+                config=trainer.configure(job.params, job.dtype, _seed(job), len(pairs.rows), passes, folder),
+                train=pairs.rows,
+                test=test.rows,
+                plans={name: list(chain(*plan[rank])) for name, plan in plans.items()},
+                watch=watch.Watch(log, prompts),
+            )
+            before = trainer.held_out(tuning)
+            newest = sharing.told(checkpoint.newest(folder) if rank == 0 else None)
+            if newest and rank == 0:
+                click.echo(f"train: goes on from {newest.name}", err=True)
+            trainer.run(tuning, newest)
+            metrics = result.metrics(job, pairs, test, tuning, plans["train"])
+            metrics |= {"before": before, "after": trainer.held_out(tuning)}
+            weights = sharing.gathered(tuning)
+            if rank == 0:
+                result.write(job, tuning, weights, metrics, out, folder)
     return metrics
 
 
@@ -163,11 +185,6 @@ def _check(job: Job) -> None:
 
     if job.dtype == "float16" and not torch.cuda.is_available():
         raise TrainingError("base.dtype is float16, which trains only on a GPU. Use float32, or bfloat16 with care.")
-    if torch.cuda.device_count() > 1:
-        raise TrainingError(
-            f"train: {torch.cuda.device_count()} GPUs are visible and training uses one. Choose it with, for example, "
-            "CUDA_VISIBLE_DEVICES=0."
-        )
 
 
 def _check_rows(job: Job, pairs: data.Encoded, test: data.Encoded) -> None:
@@ -261,35 +278,3 @@ def _check_same_adapter(config: Any, job: Job, targets: list[str]) -> None:
                 f"train.{name} is {wanted}, but the adapter of iteration {job.iteration - 1}, which training goes on "
                 f"from, has {found}. It must be the same in all iterations."
             )
-
-
-def _metrics(job: Job, pairs: data.Encoded, test: data.Encoded, trainer: Any) -> dict[str, Any]:
-    losses = [values["loss"] for values in trainer.state.log_history if "loss" in values]
-    return {
-        "rows_in": len(job.pairs),
-        "rows_out": len(pairs.rows),
-        "dropped": pairs.dropped,
-        "truncated_responses": pairs.truncated_responses,
-        "test_rows_in": len(job.test_pairs),
-        "test_rows_out": len(test.rows),
-        "test_dropped": test.dropped,
-        "tokens": pairs.tokens * job.params.num_train_epochs,
-        "steps": trainer.state.global_step,
-        "loss_first": losses[0],
-        "loss_last": losses[-1],
-    }
-
-
-def _write(job: Job, trained: Any, metrics: Mapping[str, Any], out: Path, scratch: Path) -> None:
-    from pairloop.training import trainer
-
-    base = output.base_name(job.base)
-    with output.complete(out) as folder:
-        if job.params.method == "lora":
-            output.write_adapter(trained.model, base, job.params.save_dtype, folder)
-        else:
-            output.write_full(trained.model, job.base, job.params.save_dtype, folder)
-        output.copy_tokenizer(job.base, folder)
-        output.write_lineage(folder, base, job.parent, job.iteration, job.splits, _parameters(job))
-        card.write_card(folder, base, job.iteration, _parameters(job), metrics, job.engine)
-        checkpoint.finish(scratch, folder, metrics, trainer.history(trained))

@@ -74,8 +74,8 @@ def complete(out: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def write_adapter(policy: Any, base: BaseName, dtype: str, folder: Path) -> None:
-    """Write the LoRA adapter of a PeftModel as PEFT reads it.
+def write_adapter(policy: Any, base: BaseName, dtype: str, folder: Path, weights: Any = None) -> None:
+    """Write the LoRA adapter of a PeftModel as PEFT reads it; `weights` are all of its, where it holds only a part.
 
     Not PEFT's own save_pretrained: that writes the base's place on this machine, and its lists in a random order.
 
@@ -86,7 +86,7 @@ def write_adapter(policy: Any, base: BaseName, dtype: str, folder: Path) -> None
     from peft import get_peft_model_state_dict
     from safetensors.torch import save
 
-    state = get_peft_model_state_dict(policy, adapter_name="default", save_embedding_layers=False)
+    state = get_peft_model_state_dict(policy, weights, adapter_name="default", save_embedding_layers=False)
     tensors = {name: tensor.detach().to("cpu", getattr(torch, dtype)).contiguous() for name, tensor in state.items()}
     _check_finite(tensors, dtype)
     (folder / "adapter_model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))
@@ -96,17 +96,23 @@ def write_adapter(policy: Any, base: BaseName, dtype: str, folder: Path) -> None
     records.write_json(folder / "adapter_config.json", plain)
 
 
-def write_full(policy: Any, base: Path, dtype: str, folder: Path) -> None:
+def write_full(policy: Any, base: Path, dtype: str, folder: Path, weights: Any = None) -> None:
     """Write every weight, with the configuration of the base: the trainer changes its special tokens.
+
+    `weights` are all of the policy's, where it holds only a part.
 
     Raises:
         TrainingError: a weight is not finite in `dtype`.
     """
     import torch
 
-    policy.to(getattr(torch, dtype))
-    _check_finite(dict(policy.named_parameters()), dtype)
-    policy.save_pretrained(folder)
+    if weights is None:
+        policy.to(getattr(torch, dtype))
+        weights = policy.state_dict()
+    else:
+        weights = {name: tensor.to(getattr(torch, dtype)) for name, tensor in weights.items()}
+    _check_finite(weights, dtype)
+    policy.save_pretrained(folder, state_dict=weights)
     source = references.weights(base)
     config = records.read_json(source / "config.json")
     dtypes = {name: dtype for name in ("dtype", "torch_dtype") if name == "dtype" or name in config}

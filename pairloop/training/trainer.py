@@ -5,9 +5,8 @@ Imported only where training happens: it loads torch and TRL.
 
 import math
 import os
-import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,29 +16,48 @@ import torch
 import transformers
 import trl.trainer.utils
 from safetensors import SafetensorError
-from tqdm import tqdm
-from transformers import PrinterCallback, TrainerCallback
+from transformers import PrinterCallback
 from trl import DPOConfig, DPOTrainer
 
-from pairloop.errors import TrainingError
 from pairloop.files import disk
 from pairloop.params import Train
-from pairloop.training import checkpoint
+from pairloop.training import sharing
+from pairloop.training.batches import Batch
 from pairloop.training.dropout import without_dropout
-
-Log = Callable[[int, dict[str, float]], None]
-
-_LOGGED = ("loss", "rewards/margins", "rewards/accuracies", "learning_rate", "grad_norm")
-"""What a step reports: nothing that differs between equal runs."""
+from pairloop.training.watch import Watch
 
 
 class PairTrainer(DPOTrainer):
-    """DPOTrainer on rows that hold prompt_ids, chosen_ids and rejected_ids already."""
+    """DPOTrainer on rows that hold prompt_ids, chosen_ids and rejected_ids already, in planned batches."""
+
+    def __init__(self, plans: Mapping[str, Sequence[Batch]], **options: Any) -> None:
+        """Take what this device computes of the datasets `train` and `eval`; the rest is TRL's."""
+        self.plans = plans
+        super().__init__(**options)
 
     def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
         # TRL would render the chat template and tokenise its text: control tokens spelled out in a prompt would become
         # real ones, and the ids would not be those that sampling used.
         return dataset
+
+    def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
+        return sharing.with_reference(self, dataset, self.plans[name])
+
+    def get_train_dataloader(self) -> Any:
+        """The planned batches."""
+        return sharing.loader(self, self.train_dataset, self.plans["train"])
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *rest: Any, **options: Any) -> Any:
+        """TRL's loss, weighted."""
+        weight, loss = inputs.pop("weight"), super().compute_loss
+        del inputs["rows"]
+        return sharing.weighted(self, weight, lambda: loss(model, inputs, *rest, **options))
+
+    def log(self, logs: dict[str, float], *rest: Any, **options: Any) -> None:
+        """TRL's metrics, of all devices."""
+        if "loss" in logs:
+            sharing.mean_over_devices(self)
+        super().log(logs, *rest, **options)
 
     def _save_checkpoint(self, *args: Any, **options: Any) -> None:
         with disk.writing(Path(self.args.output_dir), SafetensorError, RuntimeError):
@@ -50,62 +68,8 @@ class PairTrainer(DPOTrainer):
         return
 
 
-class Watch(TrainerCallback):
-    """Follows a run: reports each step, marks checkpoints when complete, stops at a number that is none."""
-
-    def __init__(self, log: Log) -> None:
-        self.log = log
-        self.bar: Any = None
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Open the bar, and report what a resumed run had reported."""
-        self.bar = tqdm(total=state.max_steps, desc="train", unit="step", disable=None)
-        # A resumed run reports the steps before the kill once more, so that its log is an unbroken run's.
-        for values in state.log_history:
-            self._report(values["step"], values)
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
-        """Report a step, or stop at a number that is none."""
-        if "loss" not in logs:  # the summary at the end, which holds durations
-            return
-        # With float16 a scaled gradient may overflow: that step is skipped and the scale lowered, which is no fault.
-        watched = ("loss",) if args.fp16 else ("loss", "grad_norm")
-        for name in watched:
-            if not math.isfinite(logs[name]):
-                raise TrainingError(_not_finite(name, logs[name], state.global_step, args))
-        self._report(state.global_step, logs)
-
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Mark the checkpoint as complete."""
-        folder = Path(args.output_dir)
-        with disk.writing(folder):
-            checkpoint.mark(folder / f"checkpoint-{state.global_step}")
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Close the bar."""
-        self.bar.close()
-
-    def _report(self, step: int, values: dict[str, float]) -> None:
-        self.bar.update()
-        self.log(step, {name: values[name] for name in _LOGGED})
-
-
-def history(trainer: Any) -> checkpoint.History:
-    """What a run has reported: the number of each step and its values."""
-    steps = [values for values in trainer.state.log_history if "loss" in values]
-    return [(values["step"], {name: values[name] for name in _LOGGED}) for values in steps]
-
-
-def _not_finite(name: str, value: float, step: int, args: Any) -> str:
-    return (
-        f"train: {name} is {value} at step {step}, so training stopped and nothing is written. "
-        f"Lower train.learning_rate (now {args.learning_rate:g}) or train.max_grad_norm (now {args.max_grad_norm:g})"
-        + (", or set base.dtype to bfloat16 or float32." if args.fp16 else ".")
-    )
-
-
-def configure(params: Train, dtype: str, seed: int, rows: int, folder: Path) -> Any:
-    """The DPOConfig for training on `rows` pairs with checkpoints in `folder`."""
+def configure(params: Train, dtype: str, seed: int, rows: int, passes: int, folder: Path) -> Any:
+    """The DPOConfig for training on `rows` pairs, `passes` micro-batches a step, with checkpoints in `folder`."""
     on_gpu = torch.cuda.is_available()
     return DPOConfig(
         output_dir=str(folder),
@@ -122,7 +86,8 @@ def configure(params: Train, dtype: str, seed: int, rows: int, folder: Path) -> 
         num_train_epochs=params.num_train_epochs,
         per_device_train_batch_size=params.per_device_train_batch_size,
         per_device_eval_batch_size=params.per_device_train_batch_size,
-        gradient_accumulation_steps=params.gradient_accumulation_steps,
+        gradient_accumulation_steps=passes,
+        ddp_find_unused_parameters=False,
         gradient_checkpointing=params.gradient_checkpointing,
         max_length=params.max_length,
         # The reference's log-probabilities are made once, from the batches that training will see.
@@ -147,8 +112,7 @@ def configure(params: Train, dtype: str, seed: int, rows: int, folder: Path) -> 
 
 def steps(params: Train, rows: int) -> int:
     """Optimiser steps of a run over `rows` pairs."""
-    batches = math.ceil(rows / params.per_device_train_batch_size)
-    return params.num_train_epochs * math.ceil(batches / params.gradient_accumulation_steps)
+    return params.num_train_epochs * math.ceil(rows / params.batch_pairs)
 
 
 def warmup_steps(params: Train, rows: int) -> int:
@@ -158,9 +122,17 @@ def warmup_steps(params: Train, rows: int) -> int:
 
 
 def build(
-    policy: Any, reference: Any, tokenizer: Any, config: Any, train: list[Any], test: list[Any], adapter: Any, log: Log
+    policy: Any,
+    reference: Any,
+    tokenizer: Any,
+    config: Any,
+    train: list[Any],
+    test: list[Any],
+    plans: Mapping[str, Sequence[Batch]],
+    adapter: Any,
+    watch: Watch,
 ) -> Any:
-    """A trainer that holds the reference's log-probabilities of all rows, which TRL writes to a temporary file.
+    """A trainer that holds the reference's log-probabilities of all rows.
 
     Args:
         policy: the model to train.
@@ -169,20 +141,21 @@ def build(
         config: from `configure`.
         train: rows of `data.encode`, in the order of training.
         test: held-out rows.
+        plans: what this device computes of both, as `train` and `eval`.
         adapter: a LoraConfig for a fresh adapter on the policy, or None.
-        log: called after every optimiser step with its number and values.
+        watch: follows the run.
     """
-    with disk.writing(Path(tempfile.gettempdir()), ValueError):
-        trainer = PairTrainer(
-            model=policy,
-            ref_model=reference,
-            args=config,
-            train_dataset=datasets.Dataset.from_list(train),
-            eval_dataset=datasets.Dataset.from_list(test),
-            processing_class=tokenizer,
-            peft_config=adapter,
-            callbacks=[Watch(log)],
-        )
+    trainer = PairTrainer(
+        plans=plans,
+        model=policy,
+        ref_model=reference,
+        args=config,
+        train_dataset=datasets.Dataset.from_list(train),
+        eval_dataset=datasets.Dataset.from_list(test),
+        processing_class=tokenizer,
+        peft_config=adapter,
+        callbacks=[watch],
+    )
     trainer.remove_callback(PrinterCallback)
     # Its log-probabilities are stored, and the loss reads those: the model need not stay in memory.
     trainer.ref_model = None
@@ -199,17 +172,19 @@ def held_out(trainer: Any) -> dict[str, float]:
         margin: mean of beta × (log-ratio of chosen - log-ratio of rejected), in nats.
         logp_accuracy: share of pairs whose chosen response has the higher mean log-probability per token.
     """
-    margins: list[float] = []
-    prefers: list[bool] = []
     trainer.model.eval()
-    for batch in trainer.get_eval_dataloader():
+
+    def values(batch: dict[str, Any]) -> Iterator[tuple[float, bool]]:
         tokens, mask = log_probabilities(trainer, batch)
         chosen, rejected = (tokens.sum(dim=1) / mask.sum(dim=1).clamp(min=1)).chunk(2)
-        prefers += (chosen > rejected).tolist()
+        prefers = (chosen > rejected).tolist()
         sums = response_log_probabilities(tokens, mask, trainer.ld_alpha)
         ratios = sums - torch.cat([batch["ref_chosen_logps"], batch["ref_rejected_logps"]])
         chosen, rejected = ratios.chunk(2)
-        margins += (trainer.beta * (chosen - rejected)).tolist()
+        return zip((trainer.beta * (chosen - rejected)).tolist(), prefers, strict=True)
+
+    found = sharing.by_row(trainer, trainer.eval_dataset, trainer.plans["eval"], values)
+    margins, prefers = zip(*found, strict=True)
     return {
         "accuracy": sum(margin > 0 for margin in margins) / len(margins),
         "margin": math.fsum(margins) / len(margins),
@@ -253,16 +228,10 @@ def run(trainer: Any, checkpoint: Path | None) -> None:
     """Train, from a checkpoint if there is one.
 
     Raises:
-        TrainingError: a loss that is not a number, or too little memory.
+        TrainingError: a loss that is not a number.
     """
-    try:
-        with without_dropout(trainer.model):
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    except torch.OutOfMemoryError as error:
-        raise TrainingError(
-            "train: the GPU has too little memory. Lower train.per_device_train_batch_size (and raise "
-            "train.gradient_accumulation_steps as much), lower train.max_length, or set train.gradient_checkpointing."
-        ) from error
+    with without_dropout(trainer.model):
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
 
 @contextmanager
