@@ -19,7 +19,7 @@ def main(model: Path, times: Path) -> None:
     """Pin the base model in MODEL/model.json."""
     params = common.load()
     base, cache = params.base, references.cache_root()
-    targets = params.train.lora_target_modules if params.train.method == "lora" else None
+    targets = params.train.lora_target_modules if params.train.method != "full" else None
     with common.clock(times):
         pointer = references.pin(base.model, base.sha256, cache)
         suitable.check(base.model, fetch.bring(base.model, base.sha256, cache).folder, targets)

@@ -84,6 +84,14 @@ Several = Annotated[
 ]
 """A list without repetition, a tuple in Python."""
 
+Positives = Annotated[
+    tuple[Positive, ...],
+    Field(min_length=1),
+    BeforeValidator(_as_tuple),
+    Words("a list of numbers above 0"),
+]
+"""Numbers of which some may be equal, a tuple in Python."""
+
 OneOrSeveral = Annotated[
     tuple[T, ...],
     Field(min_length=1, json_schema_extra=_or_one),

@@ -4,12 +4,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from pairloop.errors import ParameterError
+from pairloop.params import losses
 from pairloop.params.settings import (
     Count,
     NotNegative,
     NumberFormat,
     Positive,
+    Positives,
+    ProperShare,
     Section,
     Several,
     ShareFromZero,
@@ -20,8 +22,17 @@ from pairloop.params.settings import (
 class Train(Section):
     """DPO on the pairs. Names that TRL's DPOConfig has too mean the same as there."""
 
-    method: Literal["lora", "full"] = "lora"
-    """`lora` trains one adapter, continued from iteration to iteration. `full` trains every weight."""
+    method: Literal["lora", "qlora", "full"] = "lora"
+    """`lora` trains one adapter, continued from iteration to iteration. `qlora` the same beside a base in 4 bits, a
+    quarter of bfloat16's memory. `full` trains every weight."""
+
+    data: Literal["current", "accumulated", "replay"] = "current"
+    """Pairs to train on: this iteration's (the recipe), those of all iterations so far, or this iteration's with
+    earlier ones among them."""
+
+    replay_share: ProperShare = 0.5
+    """With `replay`: share of the pairs that are earlier iterations', as far as there are enough. DICE (Chen et al.
+    2024, arXiv 2406.09760) has half."""
 
     reference: Literal["previous", "base"] = "previous"
     """What the policy is held to: the model before this iteration (the recipe), or always iteration 0."""
@@ -64,11 +75,25 @@ class Train(Section):
     weight_decay: NotNegative = 0.0
     """AdamW's weight decay."""
 
-    loss_type: Literal["sigmoid", "ipo", "hinge", "robust", "sigmoid_norm"] = "sigmoid"
-    """DPO's loss (sigmoid), or one of its relatives in TRL."""
+    loss: Several[losses.Loss] = ("sigmoid",)
+    """What is minimised: DPO's loss (sigmoid), another one, or the sum of several. docs/training.md tells what each is
+    and reads."""
+
+    loss_weights: Positives | None = None
+    """What each loss counts in the sum. null means 1.0 each."""
 
     label_smoothing: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
-    """Assumed share of wrong labels. TRL reads it with the loss `robust` only, so it must be 0 with the others."""
+    """Assumed share of wrong labels. Only robust, exo_pair, aot and aot_unpaired read it, so it must be 0 without."""
+
+    use_weighting: bool = False
+    """Weigh each pair by how likely its responses are to the policy, per token (WPO, Zhou et al. 2024, arXiv
+    2406.11827): pairs of another model's making count less."""
+
+    f_divergence_type: Literal["reverse_kl", "forward_kl", "js_divergence", "alpha_divergence"] = "reverse_kl"
+    """What measures the distance to the reference (f-DPO, Wang et al. 2023, arXiv 2309.16240). reverse_kl is DPO's."""
+
+    f_alpha_divergence_coef: ProperShare = 0.5
+    """The alpha of alpha_divergence: near 0 as forward_kl, near 1 as reverse_kl."""
 
     ld_alpha: ShareFromZero = 1.0
     """Weight of the tokens by which one response is longer than the other (LD-DPO, Liu et al. 2024, arXiv 2409.06411).
@@ -103,10 +128,6 @@ class Train(Section):
         return self
 
     @model_validator(mode="after")
-    def _label_smoothing_is_read(self) -> Self:
-        if self.label_smoothing and self.loss_type != "robust":
-            raise ParameterError(
-                f"train.label_smoothing is {self.label_smoothing}, but the loss {self.loss_type} does not read it: set "
-                "it to 0, or train.loss_type to robust"
-            )
+    def _losses_fit(self) -> Self:
+        losses.check(self)
         return self

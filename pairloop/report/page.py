@@ -135,7 +135,7 @@ def _length_charts(data: ReportData) -> list[Chart]:
 
 def _training_charts(data: ReportData) -> list[Chart]:
     curves = [iteration.curve for iteration in data.iterations]
-    sigmoid = data.parameters.get("train", {}).get("loss_type", "sigmoid") == "sigmoid"
+    sigmoid = data.parameters.get("train", {}).get("loss", ["sigmoid"]) == ["sigmoid"]
     start = (UNTRAINED_LOSS, f"{UNTRAINED_LOSS:.2f}: nothing learned yet") if sigmoid else None
     drawn = [
         over_steps("Loss", curves, "loss", start),

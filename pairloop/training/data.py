@@ -14,12 +14,17 @@ Sampled = Mapping[tuple[str, str], Sequence[int]]
 """Token ids of responses as they were sampled, by (prompt_id, response)."""
 
 
+Wins = Mapping[tuple[str, str], float]
+"""For responses, by (prompt_id, response): how likely each is to beat the policy's other ones."""
+
+
 @dataclass(frozen=True)
 class Encoded:
     """A split in TRL's tokenised form."""
 
-    rows: list[dict[str, list[int]]]
-    """`prompt_ids`, `chosen_ids`, `rejected_ids` of each pair; the prompt ends where the answer begins."""
+    rows: list[dict[str, list[Any]]]
+    """`prompt_ids`, `chosen_ids`, `rejected_ids` of each pair; the prompt ends where the answer begins. Where they are
+    asked for also `win_probabilities`, of chosen and rejected."""
 
     prompts: list[str]
     """The prompt_id of each row."""
@@ -44,7 +49,9 @@ class Encoded:
         return sum(map(sum, self.lengths))
 
 
-def encode(pairs: Sequence[Row], tokenizer: Any, max_length: int, sampled: Sampled) -> Encoded:
+def encode(
+    pairs: Sequence[Row], tokenizer: Any, max_length: int, sampled: Sampled, wins: Wins | None = None
+) -> Encoded:
     """Pairs as tokens, without text becoming a control token.
 
     A response is the tokens that were sampled: what ended it is what is trained to end it, and one that was cut off
@@ -56,17 +63,20 @@ def encode(pairs: Sequence[Row], tokenizer: Any, max_length: int, sampled: Sampl
         tokenizer: the base's, with its chat template.
         max_length: tokens of prompt and response together. A pair whose prompt alone has as many is dropped.
         sampled: the tokens of responses that were sampled here.
+        wins: of all responses in the pairs, or None where the loss does not read them.
 
     Raises:
-        DataError: a conversation is not the prompt and one answer.
+        DataError: a conversation is not the prompt and one answer, or a response has no probability to win.
     """
     rows = []
     for number, pair in enumerate(pairs):
-        row = {"prompt_ids": chat.encode_prompt(tokenizer, pair["prompt"])}
-        for side in ("chosen", "rejected"):
+        row: dict[str, list[Any]] = {"prompt_ids": chat.encode_prompt(tokenizer, pair["prompt"])}
+        for side in _SIDES:
             text = _answer(number, pair, side)
             own = sampled.get((pair["prompt_id"], text))
             row[f"{side}_ids"] = chat.encode_response(tokenizer, text) if own is None else list(own)
+        if wins is not None:
+            row["win_probabilities"] = [_win(number, pair, side, wins) for side in _SIDES]
         rows.append(row)
     fits = [len(row["prompt_ids"]) < max_length for row in rows]
     kept = list(compress(rows, fits))
@@ -105,3 +115,14 @@ def _answer(number: int, pair: Row, side: str) -> str:
             "user's turn and one assistant's turn"
         )
     return str(turns[1][1])
+
+
+def _win(number: int, pair: Row, side: str, wins: Wins) -> float:
+    found = wins.get((pair["prompt_id"], _answer(number, pair, side)))
+    if found is None:
+        raise DataError(
+            f"pair {number} (prompt_id {pair['prompt_id']}): the {side} response has no probability to win, which the "
+            "loss sppo_soft needs: it must be among the rankings of this iteration. Take sppo_hard for pairs that were "
+            "not ranked here"
+        )
+    return found

@@ -58,6 +58,9 @@ class Job:
     sampled: data.Sampled = field(default_factory=dict)
     """The pairs' responses as they were sampled, where they were; others are tokenised."""
 
+    win_probabilities: data.Wins = field(default_factory=dict)
+    """How likely the pairs' responses are to beat the others of their prompt, for the loss sppo_soft."""
+
     engine: str = ""
     """A sentence about the engine that sampled the responses, for the model card."""
 
@@ -123,6 +126,7 @@ def fingerprint(job: Job) -> str:
         "base": references.fingerprint(job.base),
         "parameters": result.parameters(job),
         "sampled": sorted([*key, list(ids)] for key, ids in job.sampled.items()),
+        "win_probabilities": sorted([*key, value] for key, value in job.win_probabilities.items()),
         "packages": checkpoint.packages(),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -137,9 +141,10 @@ def work(job: Job, out: Path, folder: Path, log: Log, rank: int = 0, processes: 
     from pairloop.training import sharing, trainer, watch
 
     tokenizer = references.load_tokenizer(job.base)
+    wins = job.win_probabilities if "sppo_soft" in job.params.loss else None
     pairs, test = (
-        data.encode(rows, tokenizer, job.params.max_length, job.sampled)
-        for rows in (data.shuffle(job.pairs, job.seed, job.iteration), job.test_pairs)
+        data.encode(rows, tokenizer, job.params.max_length, job.sampled, wanted)
+        for rows, wanted in ((data.shuffle(job.pairs, job.seed, job.iteration), wins), (job.test_pairs, None))
     )
     _check_rows(job, pairs, test)
     plans = {

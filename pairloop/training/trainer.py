@@ -17,18 +17,17 @@ import transformers
 import trl.trainer.utils
 from safetensors import SafetensorError
 from transformers import PrinterCallback
-from trl import DPOConfig, DPOTrainer
 
 from pairloop.files import disk
 from pairloop.params import Train
-from pairloop.training import sharing
+from pairloop.training import losses, sharing
 from pairloop.training.batches import Batch
 from pairloop.training.dropout import without_dropout
 from pairloop.training.watch import Watch
 
 
-class PairTrainer(DPOTrainer):
-    """DPOTrainer on rows that hold prompt_ids, chosen_ids and rejected_ids already, in planned batches."""
+class PairTrainer(losses.LossTrainer):
+    """TRL's trainer on rows that hold prompt_ids, chosen_ids and rejected_ids already, in planned batches."""
 
     def __init__(self, plans: Mapping[str, Sequence[Batch]], **options: Any) -> None:
         """Take what this device computes of the datasets `train` and `eval`; the rest is TRL's."""
@@ -69,14 +68,12 @@ class PairTrainer(DPOTrainer):
 
 
 def configure(params: Train, dtype: str, seed: int, rows: int, passes: int, folder: Path) -> Any:
-    """The DPOConfig for training on `rows` pairs, `passes` micro-batches a step, with checkpoints in `folder`."""
+    """The configuration for training on `rows` pairs, `passes` micro-batches a step, with checkpoints in `folder`."""
     on_gpu = torch.cuda.is_available()
-    return DPOConfig(
+    return losses.LossConfig(
         output_dir=str(folder),
         beta=params.beta,
-        loss_type=[params.loss_type],
-        label_smoothing=params.label_smoothing,
-        ld_alpha=None if params.ld_alpha == 1 else params.ld_alpha,
+        **losses.settings(params),
         learning_rate=params.learning_rate,
         lr_scheduler_type=params.lr_scheduler_type,
         warmup_steps=warmup_steps(params, rows),
@@ -153,6 +150,7 @@ def build(
         train_dataset=datasets.Dataset.from_list(train),
         eval_dataset=datasets.Dataset.from_list(test),
         processing_class=tokenizer,
+        data_collator=losses.Collator(tokenizer.pad_token_id, config.max_length),
         peft_config=adapter,
         callbacks=[watch],
     )
@@ -178,7 +176,7 @@ def held_out(trainer: Any) -> dict[str, float]:
         tokens, mask = log_probabilities(trainer, batch)
         chosen, rejected = (tokens.sum(dim=1) / mask.sum(dim=1).clamp(min=1)).chunk(2)
         prefers = (chosen > rejected).tolist()
-        sums = response_log_probabilities(tokens, mask, trainer.ld_alpha)
+        sums = losses.response_log_probabilities(tokens, mask, trainer.ld_alpha)
         ratios = sums - torch.cat([batch["ref_chosen_logps"], batch["ref_rejected_logps"]])
         chosen, rejected = ratios.chunk(2)
         return zip((trainer.beta * (chosen - rejected)).tolist(), prefers, strict=True)
@@ -204,24 +202,6 @@ def log_probabilities(trainer: Any, batch: Any) -> tuple[Any, Any]:
             input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels, fused_lm_head=True
         )
     return output.log_probs, batch["completion_mask"][:, 1:]
-
-
-def response_log_probabilities(tokens: Any, mask: Any, alpha: float | None) -> Any:
-    """Log-probability of each response as TRL's loss takes it, to the bit.
-
-    Args:
-        tokens: [2B, T] log-probabilities in nats: B chosen responses, then B rejected.
-        mask: [2B, T], 1 for a response's token.
-        alpha: DPOConfig's ld_alpha, the weight of tokens by which a response is longer than the other; None is 1.
-
-    Returns:
-        Tensor [2B].
-    """
-    if alpha is None:
-        return tokens.sum(dim=1)
-    chosen, rejected = mask.sum(dim=1).chunk(2)
-    tail = mask.cumsum(dim=1) > torch.minimum(chosen, rejected).repeat(2)[:, None]
-    return (tokens * (mask.bool() & ~tail)).sum(dim=1) + alpha * (tokens * tail).sum(dim=1)
 
 
 def run(trainer: Any, checkpoint: Path | None) -> None:

@@ -79,7 +79,7 @@ def test_an_override_changes_its_iteration_only() -> None:
 
 
 def test_an_override_is_judged_with_the_section_that_it_changes() -> None:
-    values = {"train": {"loss_type": "robust"}, "overrides": {"2": {"train": {"label_smoothing": 0.1}}}}
+    values = {"train": {"loss": ["robust"]}, "overrides": {"2": {"train": {"label_smoothing": 0.1}}}}
     assert [params.parse(values, n).train.label_smoothing for n in (1, 2)] == [0.0, 0.1]
 
 
