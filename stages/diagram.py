@@ -12,8 +12,16 @@ from pairloop.errors import DataError
 from pairloop.files import records
 from stages import common
 
-ITERATIONS = "${schedule.iterations}"
+ITERATIONS = ("${schedule.iterations}", "${schedule.sampled}")
 """What the stages of the loop are repeated over."""
+
+READ = {
+    "${item.previous}": "n-1",
+    "${item.slice}": "data/iteration_n/prompts.parquet",
+    "${item.rankings}": "data/iteration_n/rankings.parquet",
+    "${item.responses}": "data/iteration_n/responses.parquet",
+}
+"""What stands for an iteration's files, where its pairs are its own."""
 
 Arrows = dict[tuple[str, str], list[str]]
 """From one stage to another, with what is handed over."""
@@ -73,7 +81,9 @@ def _step(name: str, each: str | None, body: Mapping[str, Any]) -> Step:
 
 
 def _numbered(path: str) -> str:
-    return re.sub(r"\$\{(?:key|item)\}", "n", path.replace("${item.previous}", "n-1"))
+    for name, value in READ.items():
+        path = path.replace(name, value)
+    return re.sub(r"\$\{(?:key|item)\}", "n", path)
 
 
 def draw(found: Sequence[Step]) -> str:
@@ -84,9 +94,9 @@ def draw(found: Sequence[Step]) -> str:
     onward, back = arrows(found)
     drawn = _direct(onward)
     named = [step for step in found if any(step.name in both for both in drawn)]
-    lines = [f"    {_box(step)}" for step in named if step.each != ITERATIONS]
+    lines = [f"    {_box(step)}" for step in named if step.each not in ITERATIONS]
     lines += ['    subgraph loop ["for n = 1 … iterations"]']
-    lines += [f"        {_box(step)}" for step in named if step.each == ITERATIONS]
+    lines += [f"        {_box(step)}" for step in named if step.each in ITERATIONS]
     lines += ["    end"]
     lines += [f'    {start} -- "{"<br>".join(paths)}" --> {end}' for (start, end), paths in drawn.items()]
     lines += [f'    {start} -. "{"<br>".join(paths)}, for n + 1" .-> {end}' for (start, end), paths in back.items()]
@@ -104,7 +114,7 @@ def arrows(found: Sequence[Step]) -> tuple[Arrows, Arrows]:
     for step in found:
         for path in step.reads:
             for source, out in _sources(path, found):
-                again = "n-1" in path and source.each == ITERATIONS
+                again = "n-1" in path and source.each in ITERATIONS
                 given = (back if again else onward).setdefault((source.name, step.name), [])
                 shown = path if PurePosixPath(out).is_relative_to(path) else out
                 given += [shown] if shown not in given else []

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from pairloop.files import contents, records
+from pairloop.files import contents, published, records
 from pairloop.files.records import Row
 from pairloop.pairing import choosing, pairs, rules, summary
+from pairloop.pairing.given import Given
 from pairloop.params import Params
 from stages import common
 
@@ -28,24 +29,33 @@ SHOWN = 12
 def main(
     iteration: int, prompts: Path, rankings: Path, train_split: Path, test_split: Path, metrics: Path, samples: Path
 ) -> None:
-    """Pair the responses in RANKINGS and write TRAIN_SPLIT and TEST_SPLIT."""
+    """Pair the responses in RANKINGS, which answer PROMPTS, and write TRAIN_SPLIT and TEST_SPLIT.
+
+    Where pair.published names pairs that others made, those are written instead, without the ones about PROMPTS, which
+    are then the held-out prompts; RANKINGS is not read.
+    """
     params = common.load(iteration)
-    found = _Found(rankings, params, iteration)
-    test = pairs.test_prompts(found.paired, params.pair.test_fraction, params.seed)
-    records.write(train_split, records.PAIR, found.pairs(lambda prompt_id: prompt_id not in test))
-    records.write(test_split, records.PAIR, found.pairs(lambda prompt_id: prompt_id in test))
-    dropped = pairs.count(found.reasons)
-    counts = {"rows_in": found.rows, "rows_out": found.rows - len(found.reasons), "dropped": dropped}
+    asked = records.read(prompts, records.PROMPT)
+    found = _given(asked, params, iteration) if params.pair.published else _Found(rankings, params, iteration)
+    # The test split first: published pairs to train on must not have its prompts.
+    records.write(test_split, records.PAIR, found.test())
+    records.write(train_split, records.PAIR, found.train())
+    out = found.rows - sum(found.dropped.values())
+    counts = {"rows_in": found.rows, "rows_out": out, "dropped": dict(sorted(found.dropped.items()))}
     files = {"train": contents.content(train_split), "test": contents.content(test_split)}
     split = {f"{name}_pairs": file.num_examples for name, file in files.items()}
     # Not rounded: a penalty that was found makes the same pairs again when it is set.
     described = {
-        "length_penalty": found.rule.penalty,
+        "length_penalty": found.penalty,
         "files": {name: dataclasses.asdict(file) for name, file in files.items()},
     }
     records.write_json(metrics, records.rounded(counts | split | found.summary.result()) | described)
-    stated = {row["prompt_id"]: row["constraints"] for row in records.read(prompts, records.PROMPT)}
-    records.write_json(samples, [_sample(row, own, stated, found.reasons, test) for row, own in found.shown])
+    stated = {row["prompt_id"]: row["constraints"] for row in asked}
+    records.write_json(samples, [_sample(row, own, stated, found.reasons, found.held_out) for row, own in found.shown])
+
+
+def _given(held_out: list[Row], params: Params, iteration: int) -> Given:
+    return Given(published.fetch(str(params.pair.published)), {row["prompt"] for row in held_out}, iteration, SHOWN)
 
 
 class _Found:
@@ -56,21 +66,31 @@ class _Found:
         settings = params.pair, summary.uncontrolled(params.pair)
         everything = self._everything() if any(map(rules.needs_all, settings)) else {}
         self.rule, free = (rules.settle(own, params.seed, iteration, everything) for own in settings)
+        self.penalty = self.rule.penalty
         self.rows = 0
-        self.paired: set[str] = set()
         self.reasons: dict[str, str] = {}
         self.summary = summary.Summary(self.rule, free)
         self.shown: list[tuple[Row, list[Row]]] = []
+        paired: set[str] = set()
         for ranked in records.stream(rankings, records.RANKING):
             found, reasons = pairs.pair(ranked, self.rule)
             self.rows += len(ranked)
-            self.paired |= {pair["prompt_id"] for pair in found}
+            paired |= {pair["prompt_id"] for pair in found}
             self.reasons |= reasons
             self.summary.add(ranked, found)
             self.shown += [(row, pairs.pair([row], self.rule)[0]) for row in ranked[: SHOWN - len(self.shown)]]
+        self.held_out = pairs.test_prompts(paired, params.pair.test_fraction, params.seed)
+        self.dropped = pairs.count(self.reasons)
 
-    def pairs(self, wanted: Callable[[str], bool]) -> Iterator[list[Row]]:
-        """The pairs of the prompts whose id is wanted, a batch at a time."""
+    def test(self) -> Iterator[list[Row]]:
+        """The pairs that are held out, a batch at a time."""
+        return self._pairs(lambda prompt_id: prompt_id in self.held_out)
+
+    def train(self) -> Iterator[list[Row]]:
+        """The others."""
+        return self._pairs(lambda prompt_id: prompt_id not in self.held_out)
+
+    def _pairs(self, wanted: Callable[[str], bool]) -> Iterator[list[Row]]:
         for ranked in records.stream(self.rankings, records.RANKING):
             yield pairs.pair([row for row in ranked if wanted(row["prompt_id"])], self.rule)[0]
 

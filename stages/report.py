@@ -13,6 +13,9 @@ from pairloop.report.page import render
 from stages import common, schedule
 
 STAGES = ("generate", "rank", "train", "eval")
+SAMPLED = ("generate", "rank")
+"""Stages that do not run where the pairs are published."""
+
 CURVES = {"loss": "loss", "margin": "rewards/margins", "accuracy": "rewards/accuracies"}
 ANSWERS = 24
 """Held-out prompts whose answers are shown side by side."""
@@ -40,8 +43,10 @@ def main(results: Path, page: Path, iterations: Path, curves: Path, data_card: P
         for n, i in enumerate(data.iterations, 1)
         for split in ("train", "test")
     }
-    source = common.load().pool.source
-    records.write_text(data_card, card.dataset_card(splits, data.base, data.ranker, source, _sampled(len(data.models))))
+    params = common.load()
+    origin = reproducible.given(params.pair.published) if params.pair.published else _sampled(len(data.models))
+    words = data.base, data.ranker, params.pool.source, origin
+    records.write_text(data_card, card.dataset_card(splits, *words, params.pair.published is not None))
 
 
 def _sampled(models: int) -> str:
@@ -63,16 +68,19 @@ def collect(results: Path) -> ReportData:
         parameters={key: value for key, value in common.raw().items() if key != "schedule"},
         pool=records.read_json(results / "pool.json"),
         teacher=teacher if "pairs" in teacher else None,
-        iterations=[_iteration(folders[n]) for n in numbers],
+        iterations=[_iteration(folders[n], params.pair.published is None) for n in numbers],
         models=[records.read_json(folder / "metrics.json") for folder in folders.values()],
-        times=_times(results, folders),
+        times=_times(results, folders, params.pair.published is None),
         samples=[{"iteration": n} | row for n in numbers for row in records.read_json(folders[n] / "samples.json")],
         answers=_answers(list(folders.values())),
     )
 
 
-def _iteration(folder: Path) -> Iteration:
-    steps = {step: records.read_json(folder / f"{step}.json") for step in ("generate", "rank", "pair", "train")}
+def _iteration(folder: Path, sampled: bool) -> Iteration:
+    """What an iteration reported; files of another run, that sampled its responses, may still lie beside it."""
+    names = (*SAMPLED, "pair", "train") if sampled else ("pair", "train")
+    steps: dict[str, Any] = dict.fromkeys(SAMPLED)
+    steps |= {step: records.read_json(folder / f"{step}.json") for step in names}
     return Iteration(**steps, curve=_curve(folder / "training" / "plots" / "metrics"))
 
 
@@ -87,11 +95,12 @@ def _column(table: Path) -> dict[int, float]:
     return {int(step): float(value) for step, value in (line.split("\t") for line in lines)}
 
 
-def _times(results: Path, folders: dict[int, Path]) -> list[dict[str, Any]]:
+def _times(results: Path, folders: dict[int, Path], sampled: bool) -> list[dict[str, Any]]:
     files: list[tuple[str, int | None, Path]] = [
         (stage, None, results / "time" / f"{stage}.json") for stage in ("base", "teach")
     ]
-    files += [(stage, n, folder / "time" / f"{stage}.json") for stage in STAGES for n, folder in folders.items()]
+    looped = STAGES if sampled else [stage for stage in STAGES if stage not in SAMPLED]
+    files += [(stage, n, folder / "time" / f"{stage}.json") for stage in looped for n, folder in folders.items()]
     return [{"stage": stage, "iteration": n} | records.read_json(path) for stage, n, path in files if path.is_file()]
 
 

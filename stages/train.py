@@ -34,7 +34,10 @@ def main(
     model: Path,
     results: Path,
 ) -> None:
-    """Train PARENT on TRAIN_SPLIT and write MODEL; metrics and curves go into RESULTS."""
+    """Train PARENT on TRAIN_SPLIT and write MODEL; metrics and curves go into RESULTS.
+
+    RESPONSES hold the tokens that were sampled; published pairs (pair.published) have none, and it is not read.
+    """
     from dvclive import Live
 
     job = _job(common.load(iteration), iteration, (base, parent), responses, (train_split, test_split))
@@ -66,9 +69,15 @@ def _job(params: Params, iteration: int, models: tuple[Path, Path], responses: P
         seed=params.seed,
         iteration=iteration,
         splits={path.stem: references.file_sha256(path) for path in splits},
-        sampled=_sampled(responses, [*pairs, *test_pairs]),
-        engine=reproducible.promise(params.sampler, params.generate.batch_invariant),
+        sampled={} if params.pair.published else _sampled(responses, [*pairs, *test_pairs]),
+        engine=_origin(params),
     )
+
+
+def _origin(params: Params) -> str:
+    if params.pair.published:
+        return reproducible.given(params.pair.published)
+    return reproducible.promise(params.sampler, params.generate.batch_invariant)
 
 
 def _sampled(responses: Path, pairs: list[Row]) -> dict[tuple[str, str], "array[int]"]:

@@ -20,6 +20,7 @@ FILES = {
     "rankers": ("pairrm", "llm_blender", "reward"),
     "judge": ("model",),
     "train": ("launcher",),
+    "pair": ("published",),
 }
 """Parameters that may name a file or folder of the user's own, on which dvc.yaml lets stages depend."""
 
@@ -28,7 +29,7 @@ NO_FILE = "conf/no_file"
 
 
 def schedule(iterations: int, overrides: DictConfig, *, _root_: DictConfig) -> DictConfig:
-    """The iterations to loop over, the models to evaluate with the prompts that each reads, and the files to watch.
+    """The iterations to loop over, those of them that sample and rank, the models to evaluate, and the files to watch.
 
     Models after the base read its answers to the prompts too.
     """
@@ -41,15 +42,22 @@ def schedule(iterations: int, overrides: DictConfig, *, _root_: DictConfig) -> D
             if step not in STEPS:
                 raise ValueError(f"overrides.{key}.{step}: only {', '.join(STEPS)} can be overridden")
             for name in values:
+                if (step, name) == ("pair", "published"):
+                    raise ValueError(f"overrides.{key}.pair.published: it decides which stages there are, for all")
                 if name not in _root_[step]:
                     raise ValueError(f"overrides.{key}.{step}.{name}: there is no parameter {step}.{name}")
+    published = OmegaConf.select(_root_, "pair.published") is not None
+    # String keys: DVC drops foreach stages whose keys are numbers.
+    numbers = {str(n): n for n in range(1, iterations + 1)}
     return OmegaConf.create(
         {
-            # String keys: DVC drops foreach stages whose keys are numbers.
             "iterations": {
-                str(n): {"previous": n - 1} | {step: overrides.get(str(n), {}).get(step, {}) for step in STEPS}
-                for n in range(1, iterations + 1)
+                key: {"previous": n - 1}
+                | _read(n, published)
+                | {step: overrides.get(key, {}).get(step, {}) for step in STEPS}
+                for key, n in numbers.items()
             },
+            "sampled": {} if published else {key: {"previous": n - 1} for key, n in numbers.items()},
             "models": {
                 "0": {"prompts": "data/eval.parquet"},
                 **{str(n): {"prompts": "data/iteration_0/answers.parquet"} for n in range(1, iterations + 1)},
@@ -59,6 +67,16 @@ def schedule(iterations: int, overrides: DictConfig, *, _root_: DictConfig) -> D
             },
         }
     )
+
+
+def _read(number: int, published: bool) -> dict[str, str]:
+    """What an iteration's `pair` and `train` read; published pairs were neither sampled nor ranked here."""
+    if published:
+        return {"slice": "data/eval.parquet", "rankings": NO_FILE, "responses": NO_FILE}
+    folder = f"data/iteration_{number}"
+    return {"slice": f"{folder}/prompts.parquet"} | {
+        name: f"{folder}/{name}.parquet" for name in ("rankings", "responses")
+    }
 
 
 def _file(root: DictConfig, section: str, name: str) -> str:

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 
 from pairloop.files.records import Row
-from pairloop.measures.statistics import mean_of_defined, rank_correlation
+from pairloop.measures.statistics import length_correlation, mean_of_defined, rank_correlation
 from pairloop.measures.texts import refuses, words
 from pairloop.pairing.choosing import penalised, seen
 from pairloop.pairing.pairs import pair
@@ -23,11 +23,11 @@ class Summary:
     Beside the pairs stand those that there would be if nothing controlled length.
     """
 
-    def __init__(self, rule: Rule, free: Rule) -> None:
+    def __init__(self, rule: Rule | None = None, free: Rule | None = None) -> None:
         """Start with nothing.
 
         Args:
-            rule: what made the pairs.
+            rule: what made the pairs; None where others did.
             free: the same without length control.
         """
         self._rule, self._free = rule, free
@@ -37,11 +37,22 @@ class Summary:
         self._uncontrolled_correlations: list[float | None] = []
 
     def add(self, ranked: Sequence[Row], pairs: Sequence[Row]) -> None:
-        """Count ranked rows and the pairs made from them."""
+        """Count ranked rows and the pairs made from them by the rules."""
+        assert self._rule is not None and self._free is not None
         self._figures += map(_figures, pairs)
         self._uncontrolled += map(_figures, pair(ranked, self._free)[0])
         self._correlations += _length_correlations(ranked, self._rule.penalty)
         self._uncontrolled_correlations += _length_correlations(ranked, 0.0)
+
+    def add_given(self, pairs: Sequence[Row]) -> None:
+        """Count pairs that others made, whose length nothing here controlled."""
+        figures = [*map(_figures, pairs)]
+        self._figures += figures
+        self._uncontrolled += figures
+        for row in pairs:
+            found = length_correlation(row["all_rm_scores"], row["all_generated_responses"])
+            self._correlations.append(found)
+            self._uncontrolled_correlations.append(found)
 
     def result(self) -> dict[str, float | None]:
         """The figures.
@@ -81,6 +92,12 @@ def _length_correlations(ranked: Sequence[Row], penalty: float) -> Iterator[floa
 
 
 def margin(row: Row) -> float:
-    """Score of the chosen response minus score of the rejected one."""
+    """Score of the chosen response minus score of the rejected one.
+
+    Of published pairs whose texts are not among the responses: highest minus lowest score, or 0 where there is none.
+    """
     scores = dict(zip(row["all_generated_responses"], row["all_rm_scores"], strict=True))
-    return float(scores[row["chosen"][1]["content"]] - scores[row["rejected"][1]["content"]])
+    chosen, rejected = (row[side][1]["content"] for side in ("chosen", "rejected"))
+    if chosen in scores and rejected in scores:
+        return float(scores[chosen] - scores[rejected])
+    return float(max(scores.values(), default=0.0) - min(scores.values(), default=0.0))

@@ -1,5 +1,6 @@
 """Parameters of scoring, pairing and evaluation."""
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -19,6 +20,9 @@ from pairloop.params.settings import (
     Text,
     ZeroOrFromOne,
 )
+
+PINNED = re.compile(r"hf:([\w.-]+/[\w.-]+)@([0-9a-f]{40})")
+"""How published pairs on the hub are named: with the commit."""
 
 
 class Teach(Section):
@@ -138,6 +142,21 @@ class Pair(Section):
     max_length_ratio: ZeroOrFromOne = 0.0
     """Pairs are dropped, and counted, where one response has more than this many times the other's words. 0 keeps
     all. It works in both directions: against a ranker that likes long text, and against one that likes short text."""
+
+    published: Text | None = None
+    """Pairs that others made, instead of our own: a folder of parquet files, or `hf:owner/name@commit`, with splits
+    train_iteration_n and test_iteration_n in the format of this project's. Then nothing is sampled and ranked, the
+    other parameters of `pair` are not read, and `rank.ranker` only says who ranked them. null: our own.
+    docs/recipes.md."""
+
+    @model_validator(mode="after")
+    def _published_pairs_are_pinned(self) -> Self:
+        if self.published and self.published.startswith("hf:") and not PINNED.fullmatch(self.published):
+            raise ParameterError(
+                f"pair.published is {self.published}: a data set on the hub is written hf:owner/name@commit, with all "
+                "40 digits of the commit, because a name or branch may be other data tomorrow"
+            )
+        return self
 
 
 class Eval(Section):

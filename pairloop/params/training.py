@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from pairloop.errors import ParameterError
 from pairloop.params import losses
 from pairloop.params.settings import (
     Count,

@@ -7,6 +7,7 @@ from typing import Any
 
 from pairloop.files import records
 from pairloop.files.contents import Content
+from pairloop.report.reproducible import named
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
 
@@ -14,7 +15,9 @@ _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M
 """The hub's names for how many rows a data set has, by powers of ten from 10³ on."""
 
 
-def dataset_card(splits: Mapping[str, Content], base: str, ranker: str, source: str, sampled: str) -> str:
+def dataset_card(
+    splits: Mapping[str, Content], base: str, ranker: str, source: str, sampled: str, published: bool = False
+) -> str:
     """README.md of the folder with the splits: `datasets.load_dataset` reads the splits' names and files from it.
 
     Args:
@@ -24,6 +27,7 @@ def dataset_card(splits: Mapping[str, Content], base: str, ranker: str, source: 
         ranker: what scored the responses.
         source: where the prompts come from.
         sampled: a sentence about the engine that sampled the responses.
+        published: whether others made the pairs.
     """
     from datasets import DatasetInfo, Features, SplitDict, SplitInfo
     from datasets.info import DatasetInfosDict
@@ -45,7 +49,8 @@ def dataset_card(splits: Mapping[str, Content], base: str, ranker: str, source: 
     features = Features.from_arrow_schema(records.arrow_schema(records.PAIR))
     sizes = {name: SplitInfo(name, split.num_bytes, split.num_examples) for name, split in filled.items()}
     DatasetInfosDict(default=DatasetInfo(features=features, splits=SplitDict(sizes))).to_dataset_card_data(data)
-    words: dict[str, Any] = {"base": _named(base), "source": _named(source), "ranker": ranker, "sampled": sampled}
+    words: dict[str, Any] = {"base": named(base), "source": named(source), "ranker": ranker, "sampled": sampled}
+    words["published"] = published
     return str(DatasetCard.from_template(data, str(TEMPLATE), splits=splits, **words)) + "\n"
 
 
@@ -57,9 +62,3 @@ def _checksum(splits: Mapping[str, Content]) -> str:
     """
     lines = "".join(f"{split.sha256}  {name}.parquet\n" for name, split in splits.items())
     return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def _named(reference: str) -> str:
-    """A reference as it stands in the parameters; of a path that leads out of the project only the last part."""
-    path = Path(reference)
-    return path.name if path.is_absolute() or path.parts[0] in ("..", "~") else reference

@@ -43,11 +43,11 @@ _NEEDED = {
 class Iteration:
     """What one turn of the loop reported."""
 
-    generate: Metrics
-    """How many responses were sampled, and how long they are."""
+    generate: Metrics | None
+    """How many responses were sampled, and how long they are; None where the pairs are published."""
 
-    rank: Metrics
-    """How many responses were scored."""
+    rank: Metrics | None
+    """How many responses were scored; None likewise."""
 
     pair: Metrics
     """How many preference pairs came of them."""
@@ -121,7 +121,9 @@ class ReportData:
 
 def _check_iteration(number: int, iteration: Iteration) -> None:
     for step in ("generate", "rank", "pair", "train"):
-        _need(step, getattr(iteration, step), f"iteration {number}, {step} metrics")
+        found = getattr(iteration, step)
+        if found is not None or step in ("pair", "train"):
+            _need(step, found or {}, f"iteration {number}, {step} metrics")
     for row in iteration.curve:
         _need("curve", row, f"iteration {number}, training curve")
 

@@ -1,6 +1,7 @@
 """How the ranker behaved, iteration by iteration, as tables."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from pairloop.report.data import Iteration
 from pairloop.report.formats import DASH, number, percent
@@ -11,15 +12,17 @@ def behaviour(iterations: Sequence[Iteration]) -> Table:
     """Ties, position bias, agreement with a second ranker, and refusals among chosen and rejected responses."""
     rows = [
         _row("Mean score margin", iterations, lambda i: number(i.pair["mean_margin"], 2), "in the ranker’s unit"),
-        _row("Tied responses", iterations, lambda i: number(i.rank["ties"])),
         _row("Chosen that refuse", iterations, lambda i: percent(i.pair["chosen_refusals"])),
         _row("Rejected that refuse", iterations, lambda i: percent(i.pair["rejected_refusals"])),
     ]
-    if any(i.rank["position_bias"] is not None for i in iterations):
+    ranked = [i.rank for i in iterations if i.rank]
+    if any(rank["position_bias"] is not None for rank in ranked):
         note = "share of pairs of responses whose winner changes with the order"
-        rows.insert(2, _row("Position bias", iterations, lambda i: percent(i.rank["position_bias"], 1), note))
-    if any(i.rank["second"] for i in iterations):
-        name = next(i.rank["second"]["ranker"] for i in iterations if i.rank["second"])
+        rows.insert(1, _row("Position bias", iterations, lambda i: percent(_found(i, "position_bias"), 1), note))
+    if ranked:
+        rows.insert(1, _row("Tied responses", iterations, lambda i: number(_found(i, "ties"))))
+    name = next((rank["second"]["ranker"] for rank in ranked if rank["second"]), None)
+    if name:
         rows += [
             _row(f"{name} also puts best over worst", iterations, lambda i: percent(_second(i, "best_over_worst"))),
             _row(f"Rank correlation with {name}", iterations, lambda i: number(_second(i, "rank_correlation"), 2)),
@@ -28,8 +31,12 @@ def behaviour(iterations: Sequence[Iteration]) -> Table:
     return Table("The ranker in numbers", columns, [Group("", rows)], "Iteration")
 
 
+def _found(iteration: Iteration, key: str) -> Any:
+    return iteration.rank[key] if iteration.rank else None
+
+
 def _second(iteration: Iteration, key: str) -> float | None:
-    second = iteration.rank["second"]
+    second = _found(iteration, "second")
     return second[key] if second else None
 
 
@@ -38,9 +45,9 @@ def _row(label: str, iterations: Sequence[Iteration], show: Callable[[Iteration]
 
 
 def margins(iterations: Sequence[Iteration]) -> Table | None:
-    """Histogram of the last iteration's margins, best score minus worst, over prompts; None where all are 0."""
-    found = iterations[-1].rank["margins"]
-    if not found["counts"]:
+    """Histogram of the last iteration's margins, best score minus worst, over prompts; None where there are none."""
+    found = _found(iterations[-1], "margins")
+    if not found or not found["counts"]:
         return None
     top = max(found["counts"])
     bars = zip(found["edges"], found["edges"][1:], found["counts"], strict=False)

@@ -1,4 +1,6 @@
-"""What sampling again would give, for the cards of models and data."""
+"""Where responses come from, and what sampling again would give, for the cards of models and data."""
+
+from pathlib import Path
 
 
 def promise(engine: str, batch_invariant: bool) -> str:
@@ -14,3 +16,14 @@ def promise(engine: str, batch_invariant: bool) -> str:
         case _:
             again = "which gives the same bytes again for the same parameters on the same machine"
     return f"The responses were sampled with {'vLLM' if engine == 'vllm' else engine}, {again}."
+
+
+def given(published: str) -> str:
+    """A sentence about pairs that others made."""
+    return f"The pairs are those that `{named(published)}` holds: no response was sampled here."
+
+
+def named(reference: str) -> str:
+    """A reference as it stands in the parameters; of a path that leads out of the project only the last part."""
+    path = Path(reference)
+    return path.name if path.is_absolute() or path.parts[0] in ("..", "~") else reference

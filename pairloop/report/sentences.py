@@ -190,9 +190,9 @@ def pairs(iterations: Sequence[Iteration]) -> str:
     """How many prompts became preference pairs."""
     prompts = sum(i.pair["rows_in"] for i in iterations)
     train, test = (sum(i.pair[key] for i in iterations) for key in ("train_pairs", "test_pairs"))
+    given = f"{plural(prompts, 'prompt')} with responses" if iterations[0].rank else plural(prompts, "published pair")
     return (
-        f"{plural(prompts, 'prompt')} with responses gave {plural(train + test, 'preference pair')}: "
-        f"{number(train)} to train on, {number(test)} held out."
+        f"{given} gave {plural(train + test, 'preference pair')}: {number(train)} to train on, {number(test)} held out."
     )
 
 

@@ -167,8 +167,10 @@ def rows(data: ReportData) -> Table:
     held_out = {key: pool[f"eval_{key}"] for key in ("rows_in", "rows_out", "dropped")}
     groups = [Group("Pool", [_counts("prompts to train on", pool), _counts("held-out prompts", held_out)])]
     for n, iteration in enumerate(data.iterations, 1):
-        steps = [("generate", "prompts"), ("rank", "prompts"), ("pair", "prompts"), ("train", "pairs")]
-        lines = [_counts(step, getattr(iteration, step), unit) for step, unit in steps]
+        paired = "prompts" if iteration.rank else "published pairs"
+        steps = [("generate", "prompts"), ("rank", "prompts"), ("pair", paired), ("train", "pairs")]
+        found = [(step, getattr(iteration, step), unit) for step, unit in steps]
+        lines = [_counts(step, counted, unit) for step, counted, unit in found if counted is not None]
         groups.append(Group(f"Iteration {n}", lines))
     return Table("Rows in, out and dropped", ["In", "Out", "Dropped, and why"], groups, "Step")
 
@@ -255,12 +257,15 @@ def sources(pool: Metrics) -> str:
 
 def facts(data: ReportData) -> list[tuple[str, str]]:
     """What was run, in a few words."""
-    prompts = data.iterations[0].generate["rows_in"]
+    first = data.iterations[0]
+    given = plural(first.pair["rows_in"], "published pair")
+    if first.generate:
+        given = f"{plural(first.generate['rows_in'], 'prompt')}, {data.responses}\N{NO-BREAK SPACE}responses each"
     spent = sum(row["seconds"] for row in data.times)
     return [
         ("Base model", data.base),
         ("Ranker", data.ranker),
         ("Iterations", number(len(data.iterations))),
-        ("Per iteration", f"{plural(prompts, 'prompt')}, {data.responses}\N{NO-BREAK SPACE}responses each"),
+        ("Per iteration", given),
         ("Time", seconds(spent) if spent else DASH),
     ]
