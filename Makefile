@@ -7,11 +7,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: repro check fast test vllm-env test-vllm clients-env test-clients lint format clean publish docs
+.PHONY: repro plan check fast test vllm-env test-vllm clients-env test-clients lint format clean publish docs
 
 repro: $(VENV)/installed          ## run the pipeline: only what changed
 	python -m stages.lock
 	dvc repro
+
+plan: $(VENV)/installed           ## what would run and take how long: make plan CHANGES="iterations=4" DEVICE="8x H100" PRICE=2.5
+	@python -m stages.plan $(CHANGES) $(if $(DEVICE),--device "$(DEVICE)") $(if $(PRICE),--price $(PRICE))
 
 check: $(VENV)/installed          ## lint, types and the fast subset of the tests, side by side: before each commit
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint fast

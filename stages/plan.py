@@ -1,20 +1,32 @@
-"""plan: what a recipe or change would run, validated and counted, without running or writing anything."""
+"""plan: what a recipe or change would run and what it would take, without running or writing anything."""
 
-import math
-from collections.abc import Mapping
+import json
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from pairloop import params as parameters
+from pairloop.errors import ParameterError
 from pairloop.files import records
 from pairloop.models import fetch, references
+from pairloop.params import Params
+from pairloop.planning import devices, estimate, measured, preflight, size, table, work
+from pairloop.planning.devices import Device, Machine
+from pairloop.planning.estimate import Estimate
+from pairloop.planning.preflight import Finding
+from pairloop.planning.size import Size
+from pairloop.planning.work import Counts
 from pairloop.prompts import slices
-from stages import common, pool
+from stages import common, due, pool
 from stages.schedule import composed
 
-POOL = Path("results/pool.json")
+RESULTS = Path("results")
+"""Times and counts of the run that is here."""
+
+POOL = RESULTS / "pool.json"
 """Counts of the pool that was made last: those of the pool to make, unless `pool` changes."""
 
 BASE, PROMPTS, HELD_OUT = Path("models/iteration_0"), Path("data/pool.parquet"), Path("data/eval.parquet")
@@ -23,17 +35,63 @@ BASE, PROMPTS, HELD_OUT = Path("models/iteration_0"), Path("data/pool.parquet"),
 
 @click.command(cls=common.Verb)
 @click.argument("changes", nargs=-1)
-def main(changes: tuple[str, ...]) -> None:
-    """Show what `dvc exp run -S CHANGE ...` would do, as in `python -m stages.plan +recipe=mistral-7b iterations=4`."""
+@click.option("--device", metavar="TEXT", help='Where it would run, as in "8x H100 80GB", or cpu. Default: here.')
+@click.option("--price", type=click.FloatRange(min=0), help="Of one GPU for an hour, in any currency.")
+@click.option("--parameters", "held", type=click.FloatRange(min=1), help="Of the base, where nothing tells: 7.2e9.")
+@click.pass_context
+def main(
+    context: click.Context,
+    changes: tuple[str, ...],
+    device: str | None,
+    price: float | None,
+    held: float | None,
+) -> None:
+    """Show what `dvc exp run -S CHANGE ...` would do, as in `python -m stages.plan +recipe=mistral-7b iterations=4`.
+
+    A line for each stage: whether it would run and why, rows, tokens, time, GPU-hours, memory on a device, scratch and
+    outputs on disk, money. Then what would stop or spoil the run. Exits with 1 where something would stop it.
+    docs/performance.md says where the figures come from.
+    """
     from omegaconf import OmegaConf
 
     values: Any = OmegaConf.to_container(composed(changes))
-    parameters.parse(values)
+    iterations = _iterations(values)
     if POOL.is_file() and values["pool"] == common.raw().get("pool"):
         refuse_too_few(values, records.read_json(POOL))
         refuse_too_long(values)
-    for line in describe(values):
-        click.echo(line)
+    folder = _at_hand(iterations[0])
+    base = size.of(iterations[0].base.model, folder, held)
+    machine = devices.parse(device) if device and device != "cpu" else _here(gpus=device is None)
+    run = _run_before()
+    counts = _counts(iterations[0], run)
+    factors = _factors(iterations[0], run, machine) if device is None else {}
+    fetched = 0.0 if folder else base.parameters * estimate.weight_bytes(iterations[0])
+    estimates = [
+        estimate.estimate(one, _of(iterations, one.stage), base, machine, factors)
+        for one in work.run(iterations, base, counts, fetched)
+    ]
+    found = due.states(values)
+    known = {one.work.stage: found.get(one.work.stage, "runs") for one in estimates}
+    findings = _findings(iterations[0], base, machine, estimates, known, folder)
+    if device and device != "cpu":
+        findings = preflight.elsewhere(findings)
+    rented = machine.count if machine.device.gpu else 0
+    lines = [*_head(iterations[0], base, machine, counts, factors), ""]
+    lines += [*table.stages(estimates, known, rented, price), "", *table.checks(findings)]
+    click.echo("\n".join(lines))
+    if not preflight.go(findings):
+        context.exit(1)
+
+
+def _iterations(values: Mapping[str, Any]) -> list[Params]:
+    """The parameters of each iteration."""
+    return [parameters.parse(values, n) for n in range(1, parameters.parse(values).iterations + 1)]
+
+
+def _of(iterations: Sequence[Params], stage: str) -> Params:
+    """The parameters that a stage reads."""
+    verb, _, number = stage.partition("@")
+    return iterations[int(number) - 1] if number and verb != "eval" else iterations[0]
 
 
 def refuse_too_few(values: Mapping[str, Any], counts: Mapping[str, Any]) -> None:
@@ -55,47 +113,141 @@ def refuse_too_long(values: Mapping[str, Any]) -> None:
     if not (unchanged and all(path.is_file() for path in (pointer, PROMPTS, HELD_OUT))):
         return
     made, cache = records.read_json(pointer), references.cache_root()
-    if fetch.at_hand(fetch.pinned(made["reference"], made["revision"]), made["sha256"], cache):
+    folder = fetch.at_hand(fetch.pinned(made["reference"], made["revision"]), made["sha256"], cache)
+    if folder and (folder / "tokenizer.json").is_file():
         rows, held_out = (records.read(path, records.PROMPT) for path in (PROMPTS, HELD_OUT))
         pool.refuse_too_long(rows, held_out, parameters.parse(values), BASE)
 
 
-def describe(values: Mapping[str, Any]) -> list[str]:
-    """One line per stage, in the order in which they run."""
-    first = parameters.parse(values)
-    lines = [
-        f"base        {first.base.model} in {first.base.dtype}",
-        f"pool        {first.pool.source}; held out: {first.pool.eval_source}",
-        _teach(first.teach) if "specialist" in (first.rank.ranker, *first.eval.judges) else "",
+def _at_hand(params: Params) -> Path | None:
+    """The folder of the base's files, where this machine has them."""
+    pointer = Path("models/iteration_0/model.json")
+    reference = params.base.model
+    if pointer.is_file() and (made := records.read_json(pointer))["reference"] == reference:
+        reference = fetch.pinned(reference, made["revision"])
+    return fetch.at_hand(reference, params.base.sha256, references.cache_root())
+
+
+def _here(gpus: bool) -> Machine:
+    """This machine: its GPUs, if any and asked for, or all cores of its processor, as fast as a second shows."""
+    import torch
+
+    if gpus and torch.cuda.is_available():
+        own = torch.cuda.get_device_properties(0)
+        found = devices.recognised(own.name, own.total_memory)
+        if found is None:
+            raise ParameterError(f"this machine's {own.name} is not known: name one that is like it with --device")
+        return Machine(found, torch.cuda.device_count())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    # The bandwidth of a processor is not planned with.
+    return Machine(Device(f"{torch.get_num_threads()} cores", memory, _multiplied(), 1.0, gpu=False))
+
+
+def _multiplied() -> float:
+    """Operations per second of this machine's processor in float32, multiplying matrices for a second."""
+    import time
+
+    import torch
+
+    side, count, start = 1024, 0, time.perf_counter()
+    matrix = torch.rand(side, side)
+    while (seconds := time.perf_counter() - start) < 1:
+        matrix @ matrix
+        count += 1
+    return 2 * side**3 * count / seconds
+
+
+def _run_before() -> tuple[list[Params], dict[str, float]] | None:
+    """The parameters, by iteration, with which the run that is here was made, and seconds by stage."""
+    import yaml
+
+    lock = Path("dvc.lock")
+    if not lock.is_file():
+        return None
+    stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
+    values = stages.get("schedule", {}).get("params", {}).get(str(common.PARAMS))
+    try:
+        return (_iterations(values), measured.seconds(RESULTS)) if values else None
+    except ParameterError:
+        return None  # it was made with parameters of before
+
+
+def _counts(params: Params, run: Any) -> Counts:
+    """Lengths as the run that is here had them, if it read and sampled in the same way; else as assumed."""
+    had = measured.lengths(RESULTS) if run and measured.same_lengths(params, run[0][0]) else None
+    return had or measured.assumed(params, _characters(Path(params.pool.source)))
+
+
+def _characters(source: Path) -> float | None:
+    """Mean length of the prompts in a .jsonl file."""
+    if source.suffix != ".jsonl" or not source.is_file():
+        return None
+    rows = (json.loads(line) for line in source.read_text(encoding="utf-8").splitlines() if line.strip())
+    found = [len(row["prompt"]) for row in rows if isinstance(row, dict) and isinstance(row.get("prompt"), str)]
+    return sum(found) / len(found) if found else None
+
+
+def _factors(params: Params, run: Any, machine: Machine) -> dict[str, float]:
+    """What the run that is here says of this machine's speed, for each verb that computes in the same way."""
+    had = measured.lengths(RESULTS) if run else None
+    if had is None or machine.device.gpu:
+        return {}
+    iterations, seconds = run
+    own = size.of(iterations[0].base.model, _at_hand(iterations[0]))
+    found = estimate.factors(seconds, work.run(iterations, own, had), iterations[0], own, machine)
+    return {verb: factor for verb, factor in found.items() if measured.same_speed(verb, params, iterations[0])}
+
+
+def _findings(
+    params: Params,
+    base: Size,
+    machine: Machine,
+    estimates: Sequence[Estimate],
+    known: Mapping[str, str],
+    folder: Path | None,
+) -> list[Finding]:
+    runs = table.to_run(estimates, known)
+    needs = {
+        Path(): sum(one.artifacts for one in runs),
+        common.scratch(): table.scratch(runs) - sum(one.work.fetched for one in runs),
+        _weights_cache(params): sum(one.work.fetched for one in runs),
+    }
+    found = preflight.memory(runs or estimates, machine)
+    found += preflight.disk(needs, "free some, or lower prompts.per_iteration or iterations")
+    found += _template(folder)
+    for check in (preflight.revisions, preflight.keys, preflight.engines, preflight.adapters):
+        found += check(params)
+    return [*found, *preflight.context(params, base), *preflight.devices(params, machine)]
+
+
+def _weights_cache(params: Params) -> Path:
+    if not params.base.model.startswith("hf:"):
+        return references.cache_root()
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(HF_HUB_CACHE)
+
+
+def _template(folder: Path | None) -> list[Finding]:
+    if folder is None or not (folder / "tokenizer.json").is_file():
+        return [Finding("warning", "chat template: not on this machine: python -m stages.base fetches and checks it")]
+    return preflight.template(references.load_tokenizer(folder))
+
+
+def _head(params: Params, base: Size, machine: Machine, counts: Counts, factors: Mapping[str, float]) -> list[str]:
+    """What is planned, and with which figures."""
+    train = params.train
+    steps = work.batch_pairs(train, machine.count)
+    told = f"{', '.join(sorted(factors))} as measured here ({RESULTS}), the rest" if factors else "all"
+    speed = f"{machine.device.flops / 1e12:.0f} T" if machine.device.gpu else f"{machine.device.flops / 1e9:.0f} G"
+    texts = [
+        f"{params.iterations} iterations of {params.base.model}: {base.parameters:,.0f} parameters, {base.source}",
+        f"{params.generate.engine}, {params.rank.ranker}, {train.method} with beta {train.beta:g} and learning rate "
+        f"{train.learning_rate:g}, {steps} pairs a step; judged by {', '.join(params.eval.judges)}",
+        f"on {machine.name}: {told} by the stated model, {speed}FLOP/s{' each' * (machine.count > 1)}",
+        f"prompts of {counts.prompt:.0f} tokens, responses of {counts.response:.0f}: {counts.source}",
     ]
-    for n in range(1, first.iterations + 1):
-        lines += _iteration(parameters.parse(values, n), n)
-    judges = ", ".join(f"{judge} (the teacher)" if judge == first.rank.ranker else judge for judge in first.eval.judges)
-    lines.append(f"eval@0-{first.iterations}    {first.eval.prompts} held-out prompts, judged by {judges}")
-    return [line for line in lines if line]
-
-
-def _teach(teach: parameters.Teach) -> str:
-    sources = [f"{teach.prompts} prompts"] if teach.constructed else []
-    return "teach       " + " and ".join(
-        sources + ([f"preferences of {teach.preferences}"] if teach.preferences else [])
-    )
-
-
-def _iteration(params: parameters.Params, n: int) -> list[str]:
-    generate, train, per_iteration = params.generate, params.train, params.prompts.per_iteration
-    per_prompt = params.pair.k if params.pair.strategy == "best_k_worst_k" else 1
-    most = per_prompt * (per_iteration - round(params.pair.test_fraction * per_iteration))
-    steps = math.ceil(most / train.batch_pairs) * train.num_train_epochs
-    return [
-        f"generate@{n}  {per_iteration} prompts × {generate.n} = {per_iteration * generate.n} responses of at most "
-        f"{generate.max_new_tokens} tokens, temperature {generate.temperature}, top_p {generate.top_p}, "
-        f"{generate.engine}",
-        f"rank@{n}      {per_iteration * generate.n} responses by {params.rank.ranker}",
-        f"pair@{n}      {params.pair.strategy}: at most {most} pairs to train on",
-        f"train@{n}     {train.method}, beta {train.beta}, learning rate {train.learning_rate}, at most {steps} steps "
-        f"of {train.batch_pairs} pairs",
-    ]
+    return [line for text in texts for line in table.wrapped(text)]
 
 
 if __name__ == "__main__":

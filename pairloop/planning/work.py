@@ -1,0 +1,276 @@
+"""What each stage of a run does: rows and tokens, and the operations behind them.
+
+Operations: 2 for each parameter and token of a forward pass, 4 more of a backward pass that gives every weight's
+gradient, 2 more of one that passes through frozen weights (Kaplan et al. 2020, https://arxiv.org/abs/2001.08361,
+section 2.1). Attention over the context is left out: at these lengths it is a few percent.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pairloop.params import Params, Train
+from pairloop.planning.size import Size
+
+FRAME = 30
+"""Tokens that a chat template adds to a prompt."""
+
+CHARACTERS = 4.3
+"""Characters in a token of English: 112 of the shipped prompts' characters are 26 tokens of SmolLM2."""
+
+HUB_PROMPT = 185.0
+"""Tokens of a prompt of UltraFeedback (Cui et al. 2023, https://arxiv.org/abs/2310.01377, table 1)."""
+
+FILLED = 0.85
+"""Share of a short limit that responses fill: 0.83 of the default's 64 tokens."""
+
+LONGEST_MEAN = 500.0
+"""Tokens of a response without a limit that cuts it: AlpacaEval has 1,676 characters of Mistral-7B-Instruct-v0.2 and
+2,736 of the published model."""
+
+PAIRRM = 435e6
+"""Parameters of PairRM: its file has 1.74 GB in float32."""
+
+ENCODER = 22.7e6
+"""Parameters of MiniLM-L6."""
+
+VLLM_ROWS = 256
+"""Responses that vLLM works on at a time; its default, at the least."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Mean lengths in tokens."""
+
+    prompt: float
+    """With the chat template."""
+
+    response: float
+    """Of `generate`."""
+
+    source: str
+    """Where they come from."""
+
+    pairs: float = 1.0
+    """Share of the prompts that give a pair."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one stage does."""
+
+    stage: str
+    """As DVC names it, such as train@2."""
+
+    rows: int = 0
+    """Prompts, responses or pairs."""
+
+    tokens: float = 0.0
+    """Read and sampled."""
+
+    read: float = 0.0
+    """Operations of forward passes over whole texts."""
+
+    compared: float = 0.0
+    """Operations of forward passes of a ranker that reads in both directions."""
+
+    trained: float = 0.0
+    """Operations of training."""
+
+    sampled: float = 0.0
+    """Tokens sampled one after another."""
+
+    together: int = 1
+    """Responses that are sampled at a time on one device."""
+
+    fetched: float = 0.0
+    """Bytes that are downloaded."""
+
+    engine: str = "transformers"
+    """What computes: transformers, vllm, or nothing."""
+
+    spread: bool = False
+    """Whether every device takes part."""
+
+    devices: int = 1
+    """Devices that hold the model together, where not every one takes part."""
+
+    @property
+    def verb(self) -> str:
+        """The stage's name without its number."""
+        return self.stage.partition("@")[0]
+
+
+def batch_pairs(train: Train, devices: int) -> int:
+    """Pairs in one optimiser step."""
+    return train.per_device_train_batch_size * train.gradient_accumulation_steps * devices
+
+
+def typical(limit: int) -> float:
+    """Tokens of a response that may have `limit`, as assumed."""
+    return min(FILLED * limit, LONGEST_MEAN)
+
+
+def run(iterations: Sequence[Params], size: Size, counts: Counts, fetched: float = 0.0) -> list[Work]:
+    """The work of all stages, in the order in which they run.
+
+    Args:
+        iterations: the parameters of iterations 1, 2, … N.
+        size: the base's.
+        counts: mean lengths.
+        fetched: bytes of the base that this machine does not have yet.
+    """
+    first = iterations[0]
+    found = [Work("base", 1, fetched=fetched, engine="none"), Work("pool", engine="none"), teach(first, size, counts)]
+    for n, params in enumerate(iterations, 1):
+        found += [
+            Work(f"prompts@{n}", params.prompts.per_iteration, engine="none"),
+            generate(n, params, size, counts),
+            rank(n, params, size, counts),
+            Work(f"pair@{n}", params.prompts.per_iteration, engine="none"),
+            train(n, params, size, counts),
+        ]
+    evaluated = [evaluate(n, first, size, counts) for n in range(len(iterations) + 1)]
+    return [*found, *evaluated, Work("report", engine="none")]
+
+
+def teach(params: Params, size: Size, counts: Counts) -> Work:
+    """Sample the base's answers at three temperatures, and read those and their spoiled versions."""
+    own = params.teach
+    if not params.kinds & {"specialist", "encoder"}:
+        return Work("teach", engine="none")
+    prompts = own.prompts if own.constructed else 0
+    length = typical(own.max_new_tokens)
+    sampled = 3 * prompts * length
+    depth = max(own.depth) if isinstance(own.depth, tuple) else own.depth
+    answers = prompts * (3 + own.spoilers + 1)  # those that only test it are about one to a prompt
+    read = answers * length + prompts * counts.prompt
+    flops = 2 * size.computed * 3 * prompts * counts.prompt + 2 * size.body * depth * read
+    return Work("teach", answers, sampled + read, flops, sampled=sampled, together=own.shard_prompts)
+
+
+def generate(n: int, params: Params, size: Size, counts: Counts) -> Work:
+    """Read each prompt once, and sample its responses."""
+    own, prompts = params.generate, params.prompts.per_iteration
+    responses = prompts * own.n
+    return Work(
+        f"generate@{n}",
+        responses,
+        prompts * counts.prompt + responses * counts.response,
+        2 * size.computed * prompts * counts.prompt,
+        sampled=responses * counts.response,
+        together=_together(params.sampler, responses, own.shard_prompts * own.n),
+        engine=params.sampler,
+        spread=own.engine == "ray",
+        devices=params.vllm.tensor_parallel_size if params.sampler == "vllm" else 1,
+    )
+
+
+def _together(engine: str, responses: int, shard: int) -> int:
+    return min(responses, VLLM_ROWS if engine == "vllm" else shard)
+
+
+def rank(n: int, params: Params, size: Size, counts: Counts) -> Work:
+    """Score every response, and by a second ranker where one is asked for."""
+    prompts, samples = params.prompts.per_iteration, params.generate.n
+    kinds = [params.rank.ranker, *([params.rank.second] if params.rank.second else [])]
+    scored = [score(kind, prompts, samples, params, size, counts) for kind in kinds]
+    return replace(_sum(f"rank@{n}", prompts * samples, scored), spread=params.rank.engine == "ray")
+
+
+def _sum(stage: str, rows: int, works: Sequence[Work]) -> Work:
+    tokens, read, compared, sampled = (
+        sum(getattr(one, name) for one in works) for name in ("tokens", "read", "compared", "sampled")
+    )
+    return Work(stage, rows, tokens, read, compared, sampled=sampled, together=max(one.together for one in works))
+
+
+def score(kind: str, prompts: int, samples: int, params: Params, size: Size, counts: Counts) -> Work:
+    """The work of one ranker on so many prompts with so many responses each."""
+    answers, before = prompts * samples * counts.response, prompts * counts.prompt
+    if kind == "ensemble":
+        members = [score(member, prompts, samples, params, size, counts) for member in params.rankers.ensemble]
+        return _sum(kind, 0, members)
+    if kind == "specialist":
+        depth = params.teach.depth
+        deepest = max(depth) if isinstance(depth, tuple) else depth
+        return Work(kind, 0, before + answers, 2 * size.body * deepest * (before + answers))
+    if kind == "likelihood":
+        return Work(kind, 0, before + 2 * answers, 2 * size.computed * (before + 2 * answers))
+    if kind in ("pairrm", "llm_blender"):
+        one = min(counts.prompt, 1224) + 2 * min(counts.response, 412)  # PairRM's own limits
+        tokens = prompts * samples * (samples - 1) * one
+        return Work(kind, 0, tokens, compared=2 * PAIRRM * tokens)
+    if kind == "judge" and not params.judge.endpoint:
+        return _judged(prompts, samples, params, size, counts)
+    tokens = prompts * samples * (counts.prompt + counts.response)
+    if kind in ("reward", "encoder"):
+        # What a reward model's size is, nobody knows before it is here: that of the base is taken.
+        return Work(kind, 0, tokens, 2 * tokens * (ENCODER if kind == "encoder" else size.computed))
+    return Work(kind, 0)  # a judge elsewhere computes nothing here, and constraints are no work
+
+
+def _judged(prompts: int, samples: int, params: Params, size: Size, counts: Counts) -> Work:
+    """A language model here that reads a rubric, prompt and responses and writes a verdict."""
+    pairwise = params.judge.rubric == "pairwise"
+    questions = prompts * samples * (samples - 1 if pairwise else 1)
+    one = 200 + counts.prompt + counts.response * (2 if pairwise else 1)  # 200: the rubric
+    sampled = questions * typical(params.judge.max_new_tokens)
+    read = 2 * size.computed * questions * one
+    together = _together(params.judge.engine, questions, params.judge.shard_questions)
+    return Work("judge", 0, questions * one + sampled, read, sampled=sampled, together=together)
+
+
+def pairs(params: Params, counts: Counts) -> tuple[int, int]:
+    """Pairs to train on and held out."""
+    own = params.pair
+    each = own.k if own.strategy == "best_k_worst_k" else 1
+    held = max(1, round(own.test_fraction * params.prompts.per_iteration))
+    used = (params.prompts.per_iteration - held, held)
+    return round(each * used[0] * counts.pairs), round(each * used[1] * counts.pairs)
+
+
+def train(n: int, params: Params, size: Size, counts: Counts) -> Work:
+    """Train on the pairs; the reference reads all of them once, and the policy the held-out ones twice."""
+    own = params.train
+    rows, held = pairs(params, counts)
+    length = 2 * min(counts.prompt + counts.response, own.max_length)
+    tokens = rows * length * own.num_train_epochs
+    once = 2 * size.computed
+    return Work(
+        f"train@{n}",
+        rows,
+        tokens,
+        once * (rows + 3 * held) * length,
+        trained=once * training_passes(own) * tokens,
+        spread=True,
+    )
+
+
+BACKWARD: Mapping[str, int] = {"full": 2, "lora": 1, "qlora": 1}
+"""Operations of a backward pass, in forward passes."""
+
+
+def training_passes(train: Train) -> int:
+    """Forward passes that one reading in training costs as much as."""
+    return 1 + BACKWARD[train.method] + (1 if train.gradient_checkpointing else 0)
+
+
+def evaluate(n: int, params: Params, size: Size, counts: Counts) -> Work:
+    """Answer the held-out prompts, and judge the answers. Iteration 0's are judged once, unless judges compare."""
+    own = params.eval
+    length = counts.response if own.max_new_tokens == params.generate.max_new_tokens else typical(own.max_new_tokens)
+    here = Counts(counts.prompt, length, counts.source)
+    alone = {"specialist", "likelihood", "reward", "encoder", "verifiable"}
+    scored = [score(kind, own.prompts, 1 if kind in alone else 2, params, size, here) for kind in own.judges]
+    sampled = own.prompts * length
+    return Work(
+        f"eval@{n}",
+        own.prompts,
+        own.prompts * here.prompt + sampled + sum(one.tokens for one in scored),
+        2 * size.computed * own.prompts * here.prompt + sum(one.read for one in scored),
+        sum(one.compared for one in scored),
+        sampled=sampled + sum(one.sampled for one in scored),
+        together=_together(own.engine, own.prompts, own.shard_prompts),
+        engine=own.engine,
+        devices=params.vllm.tensor_parallel_size if own.engine == "vllm" else 1,
+    )

