@@ -3,6 +3,7 @@
 import gc
 import os
 import resource
+import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator
@@ -81,7 +82,16 @@ def clock(path: Path) -> Iterator[dict[str, Any]]:
     if "tokens" in measured:
         measured["tokens_per_second"] = round(measured.pop("tokens") / max(seconds, 1e-9), 1)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    records.write_json(path, {"seconds": round(seconds, 1), "peak_memory_mb": round(peak)} | measured)
+    records.write_json(path, {"seconds": round(seconds, 1), "peak_memory_mb": round(peak)} | _gpu() | measured)
+
+
+def _gpu() -> dict[str, Any]:
+    """Name and memory of the GPU that has computed, as its driver has them; nothing where a processor has."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return {}
+    own = torch.cuda.get_device_properties(0)
+    return {"gpu": own.name, "gpu_memory_mb": round(own.total_memory / 2**20), "gpus": torch.cuda.device_count()}
 
 
 @contextmanager

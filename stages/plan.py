@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from pairloop.planning.devices import Device, Machine
 from pairloop.planning.estimate import Estimate
 from pairloop.planning.preflight import Finding
 from pairloop.planning.size import Size
-from pairloop.planning.work import Counts
+from pairloop.planning.work import Counts, Work
 from pairloop.prompts import slices
 from stages import common, due, pool
 from stages.schedule import composed
@@ -59,28 +60,44 @@ def main(
     if POOL.is_file() and values["pool"] == common.raw().get("pool"):
         refuse_too_few(values, records.read_json(POOL))
         refuse_too_long(values)
-    folder = _at_hand(iterations[0])
-    base = size.of(iterations[0].base.model, folder, held)
-    machine = devices.parse(device) if device and device != "cpu" else _here(gpus=device is None)
-    run = _run_before()
-    counts = _counts(iterations[0], run)
-    factors = _factors(iterations[0], run, machine) if device is None else {}
-    fetched = 0.0 if folder else base.parameters * estimate.weight_bytes(iterations[0])
-    estimates = [
-        estimate.estimate(one, _of(iterations, one.stage), base, machine, factors)
-        for one in work.run(iterations, base, counts, fetched)
-    ]
-    found = due.states(values)
-    known = {one.work.stage: found.get(one.work.stage, "runs") for one in estimates}
-    findings = _findings(iterations[0], base, machine, estimates, known, folder)
+    plan = _plan(iterations, device, held, values)
+    findings = _findings(plan)
     if device and device != "cpu":
         findings = preflight.elsewhere(findings)
-    rented = machine.count if machine.device.gpu else 0
-    lines = [*_head(iterations[0], base, machine, counts, factors), ""]
-    lines += [*table.stages(estimates, known, rented, price), "", *table.checks(findings)]
+    rented = plan.machine.count if plan.machine.device.gpu else 0
+    lines = [*_head(plan), "", *table.stages(plan.estimates, plan.states, rented, price), "", *table.checks(findings)]
     click.echo("\n".join(lines))
     if not preflight.go(findings):
         context.exit(1)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    params: Params
+    base: Size
+    folder: Path | None
+    machine: Machine
+    counts: Counts
+    factors: Mapping[str, float]
+    estimates: Sequence[Estimate]
+    states: Mapping[str, str]
+
+
+def _plan(iterations: Sequence[Params], device: str | None, held: float | None, values: Mapping[str, Any]) -> _Plan:
+    """Everything that is shown, for a device by name or, without one, for this machine."""
+    params, run = iterations[0], _run_before()
+    folder = _at_hand(params)
+    base = size.of(params.base.model, folder, held)
+    machine = devices.parse(device) if device and device != "cpu" else _here(gpus=device is None)
+    counts = _counts(params, run)
+    factors = _factors(params, run, machine) if device is None else {}
+    here = folder is not None and any(folder.glob("*.safetensors"))
+    fetched = 0.0 if here else base.parameters * estimate.weight_bytes(params)
+    works = _with_rankers(work.run(iterations, base, counts, fetched), params)
+    estimates = [estimate.estimate(one, _of(iterations, one.stage), base, machine, factors) for one in works]
+    found = due.states(values)
+    states = {one.stage: found.get(one.stage, "runs") for one in works}
+    return _Plan(params, base, folder, machine, counts, factors, estimates, states)
 
 
 def _iterations(values: Mapping[str, Any]) -> list[Params]:
@@ -126,6 +143,15 @@ def _at_hand(params: Params) -> Path | None:
     if pointer.is_file() and (made := records.read_json(pointer))["reference"] == reference:
         reference = fetch.pinned(reference, made["revision"])
     return fetch.at_hand(reference, params.base.sha256, references.cache_root())
+
+
+def _with_rankers(works: Sequence[Work], params: Params) -> list[Work]:
+    """The same, with what the first ranking has to fetch."""
+    needed = {"pairrm": params.rankers.pairrm, "llm_blender": params.rankers.llm_blender}
+    cache = references.cache_root()
+    missing = [name for name in needed if name in params.kinds and fetch.at_hand(needed[name], None, cache) is None]
+    size_of_all = 4 * work.PAIRRM * len(missing)  # they are stored in float32
+    return [replace(one, fetched=size_of_all) if one.stage == "rank@1" else one for one in works]
 
 
 def _here(gpus: bool) -> Machine:
@@ -190,7 +216,7 @@ def _characters(source: Path) -> float | None:
 def _factors(params: Params, run: Any, machine: Machine) -> dict[str, float]:
     """What the run that is here says of this machine's speed, for each verb that computes in the same way."""
     had = measured.lengths(RESULTS) if run else None
-    if had is None or machine.device.gpu:
+    if had is None or not measured.alike(RESULTS, machine.device):
         return {}
     iterations, seconds = run
     own = size.of(iterations[0].base.model, _at_hand(iterations[0]))
@@ -198,26 +224,20 @@ def _factors(params: Params, run: Any, machine: Machine) -> dict[str, float]:
     return {verb: factor for verb, factor in found.items() if measured.same_speed(verb, params, iterations[0])}
 
 
-def _findings(
-    params: Params,
-    base: Size,
-    machine: Machine,
-    estimates: Sequence[Estimate],
-    known: Mapping[str, str],
-    folder: Path | None,
-) -> list[Finding]:
-    runs = table.to_run(estimates, known)
+def _findings(plan: _Plan) -> list[Finding]:
+    params, runs = plan.params, table.to_run(plan.estimates, plan.states)
+    fetched = sum(one.work.fetched for one in runs)
     needs = {
         Path(): sum(one.artifacts for one in runs),
-        common.scratch(): table.scratch(runs) - sum(one.work.fetched for one in runs),
-        _weights_cache(params): sum(one.work.fetched for one in runs),
+        common.scratch(): table.scratch(runs) - fetched,
+        _weights_cache(params): fetched,
     }
-    found = preflight.memory(runs or estimates, machine)
+    found = preflight.memory(runs or plan.estimates, plan.machine)
     found += preflight.disk(needs, "free some, or lower prompts.per_iteration or iterations")
-    found += _template(folder)
+    found += _template(plan.folder)
     for check in (preflight.revisions, preflight.keys, preflight.engines, preflight.adapters):
         found += check(params)
-    return [*found, *preflight.context(params, base), *preflight.devices(params, machine)]
+    return [*found, *preflight.context(params, plan.base), *preflight.devices(params, plan.machine)]
 
 
 def _weights_cache(params: Params) -> Path:
@@ -234,18 +254,19 @@ def _template(folder: Path | None) -> list[Finding]:
     return preflight.template(references.load_tokenizer(folder))
 
 
-def _head(params: Params, base: Size, machine: Machine, counts: Counts, factors: Mapping[str, float]) -> list[str]:
+def _head(plan: _Plan) -> list[str]:
     """What is planned, and with which figures."""
-    train = params.train
-    steps = work.batch_pairs(train, machine.count)
-    told = f"{', '.join(sorted(factors))} as measured here ({RESULTS}), the rest" if factors else "all"
-    speed = f"{machine.device.flops / 1e12:.0f} T" if machine.device.gpu else f"{machine.device.flops / 1e9:.0f} G"
+    params, device, known = plan.params, plan.machine.device, sorted(plan.factors)
+    train, pairs = params.train, work.batch_pairs(params.train, plan.machine.count)
+    told = f"{', '.join(known)} as measured ({RESULTS}), the rest" if known else "all"
+    speed = f"{device.flops / 1e12:.0f} T" if device.gpu else f"{device.flops / 1e9:.0f} G"
     texts = [
-        f"{params.iterations} iterations of {params.base.model}: {base.parameters:,.0f} parameters, {base.source}",
+        f"{params.iterations} iterations of {params.base.model}: {plan.base.parameters:,.0f} parameters, "
+        f"{plan.base.source}",
         f"{params.generate.engine}, {params.rank.ranker}, {train.method} with beta {train.beta:g} and learning rate "
-        f"{train.learning_rate:g}, {steps} pairs a step; judged by {', '.join(params.eval.judges)}",
-        f"on {machine.name}: {told} by the stated model, {speed}FLOP/s{' each' * (machine.count > 1)}",
-        f"prompts of {counts.prompt:.0f} tokens, responses of {counts.response:.0f}: {counts.source}",
+        f"{train.learning_rate:g}, {pairs} pairs a step; judged by {', '.join(params.eval.judges)}",
+        f"on {plan.machine.name}: {told} by the stated model, {speed}FLOP/s{' each' * (plan.machine.count > 1)}",
+        f"prompts of {plan.counts.prompt:.0f} tokens, responses of {plan.counts.response:.0f}: {plan.counts.source}",
     ]
     return [line for text in texts for line in table.wrapped(text)]
 

@@ -157,6 +157,7 @@ def memory(work: Work, params: Params, size: Size, machine: Machine) -> float:
     if work.engine == "vllm":
         longest = min(_longest(params), params.vllm.max_model_len or _longest(params))
         cache = 2 * size.layers * size.kv_width * 2 * longest / work.devices
+        cache = (params.vllm.kv_cache_gib or 0.0) * 2**30 or cache
         asked = params.vllm.gpu_memory_utilization * machine.device.memory if machine.device.gpu else 0.0
         return max(asked, base + weights + cache)
     if work.verb == "rank" or not work.tokens:

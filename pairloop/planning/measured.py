@@ -7,6 +7,7 @@ from typing import Any
 
 from pairloop.files.records import read_json
 from pairloop.params import Params
+from pairloop.planning.devices import Device, recognised
 from pairloop.planning.work import CHARACTERS, FRAME, HUB_PROMPT, Counts, typical
 
 
@@ -17,6 +18,15 @@ def seconds(results: Path) -> dict[str, float]:
         number = path.parts[-3].removeprefix("iteration_")
         found[path.stem if number == results.name else f"{path.stem}@{number}"] = float(read_json(path)["seconds"])
     return found
+
+
+def alike(results: Path, device: Device) -> bool:
+    """Whether the run in the folder `results` computed on such a device: the same GPU, or any processor."""
+    rows = [read_json(path) for path in sorted(results.glob("**/time/*.json"))]
+    gpus = {(row["gpu"], row["gpu_memory_mb"]) for row in rows if "gpu" in row}
+    if not device.gpu:
+        return not gpus
+    return bool(gpus) and all(recognised(name, memory * 2**20) == device for name, memory in gpus)
 
 
 def lengths(results: Path) -> Counts | None:

@@ -10,7 +10,7 @@ import yaml
 
 from pairloop import params as parameters
 from pairloop.errors import ModelError, ParameterError
-from pairloop.files.records import read_json
+from pairloop.files.records import read_json, write_json
 from pairloop.params import Params, Train
 from pairloop.planning import devices, estimate, measured, size, table, work
 from pairloop.planning.devices import Device, Machine
@@ -117,6 +117,15 @@ def test_lengths_and_speed_hold_only_for_what_computes_alike() -> None:
     full = iterations(committed(), train={"method": "full"})[0]
     assert measured.same_lengths(default, full) and not measured.same_lengths(default, longer)
     assert measured.same_speed("generate", full, default) and not measured.same_speed("train", full, default)
+
+
+def test_a_run_s_speed_holds_on_the_device_that_made_it(tmp_path: Path) -> None:
+    place = tmp_path / "iteration_1/time/train.json"
+    place.parent.mkdir(parents=True)
+    write_json(place, {"seconds": 1.0, "gpu": "NVIDIA H100 80GB HBM3", "gpu_memory_mb": 81_559, "gpus": 8})
+    h100, a100 = (devices.parse(name).device for name in ("H100", "A100"))
+    assert measured.alike(tmp_path, h100) and not measured.alike(tmp_path, a100)
+    assert not measured.alike(tmp_path, TWO_CORES.device) and measured.alike(RESULTS, TWO_CORES.device)
 
 
 def test_zephyrs_published_training_time_is_what_the_model_says() -> None:
