@@ -16,7 +16,7 @@ from pairloop.rankers import scoring
 from pairloop.rankers.judge.ranker import unread
 from pairloop.samplers import Sampling, answers
 from pairloop.samplers.answers import Policy, Speaker
-from pairloop.samplers.vllm import release
+from pairloop.work import ray
 from stages import common
 
 Scores = list[list[float]]
@@ -42,15 +42,11 @@ def main(
     prompts = records.read(held_out, records.PROMPT if iteration == 0 else records.ANSWER)
     if iteration == 0:
         prompts = slices.held_out_rows(prompts, params.eval.prompts, str(held_out))
-    with common.clock(results / "time" / "eval.json") as measured:
+    with common.clock(results / "time" / "eval.json") as measured, ray.disconnected():
         own = _answers(Policy(policy, base, params.base.dtype), prompts, params, f"eval@{iteration}")
-        release()
         reference = own if iteration == 0 else prompts
         places = scoring.Places(base, teacher)
-        judged = {
-            kind: _judged(scoring.configured(kind, places, params), prompts, own, reference, params)
-            for kind in params.eval.judges
-        }
+        judged = {kind: _judged(kind, places, prompts, own, reference, params) for kind in params.eval.judges}
         measured["tokens"] = sum(row["token_counts"][0] for row in own)
     held = [comparison.passes(prompts, _texts(rows)) for rows in (own, reference)]
     scores: dict[str, Scores] = {judge: found for judge, (found, _) in judged.items()}
@@ -64,28 +60,36 @@ def main(
 def _answers(policy: Policy, prompts: list[Row], params: Params, label: str) -> list[Row]:
     """One answer per prompt; every model draws from the same random streams, so that only the models differ."""
     sampling = Sampling(params.eval.temperature, params.eval.top_p, params.eval.top_k, params.eval.max_new_tokens)
-    engine = params.eval.engine, params.vllm
-    speaker = Speaker(policy, sampling, params.eval.shard_prompts, common.scratch(), *engine)
+    parallel = params.vllm.tensor_parallel_size if params.eval_sampler == "vllm" else None
+    actors = _actors(params, (policy.base, policy.folder), parallel)
+    engine = params.eval_sampler, params.vllm
+    speaker = Speaker(policy, sampling, params.eval.shard_prompts, common.scratch(), *engine, elsewhere=actors)
     shards = answers.answer(prompts, speaker, (params.seed, "eval"), 1)
     return common.collect(shards, len(prompts), label)
 
 
+def _actors(params: Params, needs: tuple[Path, ...], parallel: int | None) -> ray.Actors | None:
+    return ray.Actors(params.ray, needs, parallel) if params.eval.engine == "ray" else None
+
+
 def _judged(
-    judge: scoring.Ranking, prompts: list[Row], own: list[Row], reference: list[Row], params: Params
+    kind: str, places: scoring.Places, prompts: list[Row], own: list[Row], reference: list[Row], params: Params
 ) -> tuple[Scores, dict[str, int] | None]:
     """For each prompt the score of this model's answer and of iteration 0's; and what a language model was asked.
 
     A judge that scores an answer by itself has scored iteration 0's when that was evaluated.
     """
+    judge = scoring.configured(kind, places, params)
+    scoring.make_room(judge)
     texts = _texts(own)
-    if judge.kind not in scoring.ALONE:
+    if kind not in scoring.ALONE:
         pairs = [[mine, theirs] for mine, theirs in zip(texts, _texts(reference), strict=True)]
         found = _scored(judge, prompts, pairs, params)
         asked = scoring.judge_counts(found)
         common.warn(unread(asked, params.judge.max_new_tokens))
         return [row["scores"] for row in found], asked
     mine = [row["scores"] for row in _scored(judge, prompts, [[text] for text in texts], params)]
-    theirs = mine if reference is own else [_known(judge.kind, row) for row in reference]
+    theirs = mine if reference is own else [_known(kind, row) for row in reference]
     return [both[0] + both[1] for both in zip(mine, theirs, strict=True)], None
 
 
@@ -98,7 +102,9 @@ def _known(judge: str, reference: Row) -> list[float]:
 
 def _scored(judge: scoring.Ranking, prompts: list[Row], answers: list[list[str]], params: Params) -> list[Row]:
     items = [row | {"responses": texts} for row, texts in zip(prompts, answers, strict=True)]
-    shards = scoring.score(items, judge, params.eval.shard_prompts, common.scratch())
+    needs = tuple(folder for folder in (judge.places.base, judge.places.teacher) if folder.exists())
+    actors = _actors(params, needs, judge.parallel)
+    shards = scoring.score(items, judge, params.eval.shard_prompts, common.scratch(), actors)
     return common.collect(shards, len(items), f"judge {judge.kind}")
 
 

@@ -30,7 +30,8 @@ def main(iteration: int, base: Path, policy: Path, prompts: Path, responses: Pat
     rows = records.read(prompts, records.PROMPT)
     with common.clock(times) as measured, ray.disconnected():
         author = Policy(policy, base, params.base.dtype)
-        actors = ray.Actors(params.ray, (base, policy)) if generate.engine == "ray" else None
+        parallel = params.vllm.tensor_parallel_size if params.sampler == "vllm" else None
+        actors = ray.Actors(params.ray, (base, policy), parallel) if generate.engine == "ray" else None
         engine = params.sampler, params.vllm, generate.batch_invariant, actors
         speaker = Speaker(author, sampling, generate.shard_prompts, common.scratch(), *engine)
         kept, dropped = answers.fitting(rows, author.tokenizer, generate.max_prompt_tokens, speaker.room)

@@ -43,16 +43,22 @@ def main(
     places = scoring.Places(base, teacher, policy)
     stated = {row["prompt_id"]: row["constraints"] for row in records.read(prompts, records.PROMPT)}
     with common.clock(times), ray.disconnected():
-        ranking = scoring.configured(params.rank.ranker, places, params, params.rank.constraints_first)
-        seen = _Seen(ranking.name)
-        found = _scored(responses, stated, ranking, params, f"rank@{iteration}")
-        written = records.write(rankings, records.RANKING, seen.over(found))
+        seen = _first(responses, rankings, stated, places, params, f"rank@{iteration}")
         second = _second(responses, stated, seen.scores, places, params, f"rank@{iteration}, second")
-    rows = {"ranker": ranking.name, "rows_in": written, "rows_out": written, "dropped": {}}
+    written = len(seen.scores)
+    rows = {"ranker": seen.ranker, "rows_in": written, "rows_out": written, "dropped": {}}
     asked = scoring.judge_counts(seen.judged)
     common.warn(unread(asked, params.judge.max_new_tokens))
     more = {"second": second, "judge": asked}
     records.write_json(metrics, records.rounded(rows | seen.summary() | more))
+
+
+def _first(responses: Path, rankings: Path, stated: Row, places: scoring.Places, params: Params, label: str) -> "_Seen":
+    """Write the rankings. What the ranker had in memory goes with this function, before another ranker loads."""
+    ranking = scoring.configured(params.rank.ranker, places, params, params.rank.constraints_first)
+    seen = _Seen(ranking.name)
+    records.write(rankings, records.RANKING, seen.over(_scored(responses, stated, ranking, params, label)))
+    return seen
 
 
 def _scored(
@@ -61,7 +67,7 @@ def _scored(
     """Each row of responses with what the ranker found; neither side is in memory as a whole."""
     places = ranking.places
     needs = [folder for folder in (places.base, places.teacher, places.policy) if folder and folder.exists()]
-    actors = ray.Actors(params.ray, needs) if params.rank.engine == "ray" else None
+    actors = ray.Actors(params.ray, needs, ranking.parallel) if params.rank.engine == "ray" else None
     shards = scoring.score(_rows(responses, stated), ranking, params.rank.shard_prompts, common.scratch(), actors)
     with common.progress(len(stated), label) as bar:
         for both in zip(_rows(responses, stated), chain.from_iterable(shards), strict=True):
@@ -81,7 +87,9 @@ def _second(
     kind = params.rank.second
     if kind is None:
         return None
-    found = _scored(responses, stated, scoring.configured(kind, places, params), params, label)
+    ranking = scoring.configured(kind, places, params)
+    scoring.make_room(ranking)
+    found = _scored(responses, stated, ranking, params, label)
     return {"ranker": kind} | quality.agreement(scores, [own["scores"] for _, own in found])
 
 

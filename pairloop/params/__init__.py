@@ -114,7 +114,12 @@ class Params(Section):
     @property
     def sampler(self) -> str:
         """What samples the responses: `transformers` or `vllm`, in Ray's actors too."""
-        return self.ray.sampler if self.generate.engine == "ray" else self.generate.engine
+        return self._sampling(self.generate.engine)
+
+    @property
+    def eval_sampler(self) -> str:
+        """The same for the answers to held-out prompts."""
+        return self._sampling(self.eval.engine)
 
     @property
     def teachers(self) -> frozenset[str]:
@@ -126,6 +131,9 @@ class Params(Section):
         """Every ranker that is asked for, to teach, to agree or to judge."""
         asked = [self.rank.ranker, *self.eval.judges, *([self.rank.second] if self.rank.second else [])]
         return frozenset().union(*map(self._expanded, asked))
+
+    def _sampling(self, engine: str) -> str:
+        return self.ray.sampler if engine == "ray" else engine
 
     def _expanded(self, kind: str) -> frozenset[str]:
         return frozenset({kind, *(self.rankers.ensemble if kind == "ensemble" else ())})

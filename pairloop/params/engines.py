@@ -37,22 +37,23 @@ class VLLM(Section):
 
 
 class Ray(Section):
-    """How Ray spreads shards over actors, where `generate.engine` or `rank.engine` is `ray`. An actor holds the sampler
-    or ranker that would compute here, so that the result is the same."""
+    """How Ray spreads shards over actors, where `generate.engine`, `rank.engine` or `eval.engine` is `ray`. An actor
+    holds the sampler or ranker that would compute here, so that the result is the same."""
 
     address: Address | None = None
     """host:port of a cluster's head. Every node must see the project at the same path. null: start Ray here, for this
     run."""
 
     sampler: Literal["transformers", "vllm"] = "transformers"
-    """What samples in the actors, where `generate.engine` is `ray`."""
+    """What samples in the actors, where `generate.engine` or `eval.engine` is `ray`."""
 
     actors: Count | None = None
-    """Actors. null: as many as there are GPUs for (`ray.gpus`), or one on each node where they need no GPU."""
+    """Actors. null: as many as there are GPUs for (`ray.gpus`), or one on each node where they need no GPU. More than
+    there is room for are refused."""
 
     gpus: NotNegative | None = None
-    """GPUs that an actor takes. null: 1 where the cluster has GPUs, otherwise 0. With `ray.sampler: vllm`,
-    `vllm.tensor_parallel_size`."""
+    """GPUs that an actor takes. null: where there are GPUs `vllm.tensor_parallel_size` for an actor that runs vLLM,
+    which is given no other number, and 1 for another; 0 where there are none. 0.5 lets two rankers share a GPU."""
 
     cpus: NotNegative = 1.0
     """CPUs that Ray sets aside for an actor. It computes with as many threads as this process would

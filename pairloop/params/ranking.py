@@ -165,8 +165,9 @@ class Eval(Section):
     prompts: Annotated[int, Field(ge=2)] = 120
     """Held-out prompts to answer: the first of the eval set, in the file's order."""
 
-    engine: Literal["transformers", "vllm"] = "transformers"
-    """What answers the held-out prompts, as in `generate.engine`. The same for every iteration."""
+    engine: Literal["transformers", "vllm", "ray"] = "transformers"
+    """What answers the held-out prompts, as in `generate.engine`. The same for every iteration. With `ray` the judges
+    score in actors too."""
 
     temperature: NotNegative = 1.0
     """Softmax temperature; 0 is greedy. By default as in `generate`: a model is measured as it was sampled to learn.

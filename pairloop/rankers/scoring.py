@@ -16,7 +16,7 @@ from pairloop.rankers.ensemble import Ensemble
 from pairloop.rankers.verifiable import Verifiable, constraints_first
 from pairloop.samplers import Sampling
 from pairloop.samplers.answers import Policy, Speaker
-from pairloop.samplers.vllm import Engine
+from pairloop.samplers.vllm import Engine, release
 from pairloop.work import shards
 
 ALONE = ("specialist", "likelihood", "reward", "encoder", "verifiable")
@@ -95,12 +95,21 @@ class Ranking:
             **shards.versions("torch", "transformers"),
         }
 
+    @property
+    def parallel(self) -> int | None:
+        """GPUs that vLLM spreads a model over, where that is what judges; else None."""
+        found = [member.parallel for _, member in self.members] + [self._vllm and self.vllm.tensor_parallel_size]
+        return max((gpus for gpus in found if gpus), default=None)
+
+    @property
+    def _vllm(self) -> bool:
+        return self.kind == "judge" and not self.judge.endpoint and self.judge.engine == "vllm"
+
     def _asked(self) -> dict[str, Any]:
         return self.judge.model_dump(exclude=_NO_VERDICT)
 
     def _engine(self) -> dict[str, Any] | None:
-        here = self.kind == "judge" and not self.judge.endpoint
-        return Engine(self.vllm, self.dtype).fingerprint if here and self.judge.engine == "vllm" else None
+        return Engine(self.vllm, self.dtype).fingerprint if self._vllm else None
 
     def _folders(self) -> list[Path]:
         """Folders whose files decide the scores."""
@@ -179,6 +188,16 @@ def configured(kind: str, places: Places, params: Params, constraints_first: boo
     """The ranker of a kind, as the parameters describe it."""
     settings = params.rankers, params.judge, params.vllm
     return Ranking(kind, places, params.base.dtype, params.rank.batch_tokens, constraints_first, *settings)
+
+
+def make_room(ranking: Ranking) -> None:
+    """Give back the memory of what has answered or scored in this process before `ranking` loads what it needs.
+
+    The frozen base stays in memory where `ranking` reads with it too. What the caller still holds stays, of course.
+    """
+    if ranking.kind not in ("specialist", "likelihood"):
+        _frozen.cache_clear()
+    release()
 
 
 @lru_cache(maxsize=1)

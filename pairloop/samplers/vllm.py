@@ -148,16 +148,23 @@ _HELD: list[tuple[Any, Any]] = []
 
 
 def release() -> None:
-    """Give back the memory of vLLM, if it has started in this process."""
-    if not _HELD:
-        return
-    from vllm.distributed import cleanup_dist_env_and_memory
+    """Give back the memory of vLLM, if it has started in this process, and that of models that nobody holds any more.
 
-    _, llm = _HELD.pop()
-    llm.llm_engine.engine_core.shutdown()
-    del llm
+    vLLM wants its share of a GPU free when it starts, and torch keeps what it has had: so does whatever loads next.
+    """
+    if _HELD:
+        from vllm.distributed import cleanup_dist_env_and_memory
+
+        _, llm = _HELD.pop()
+        llm.llm_engine.engine_core.shutdown()  # ends the processes that share the model, too
+        del llm
+        gc.collect()
+        cleanup_dist_env_and_memory()
     gc.collect()
-    cleanup_dist_env_and_memory()
+    if references.device() == "cuda":
+        import torch
+
+        torch.cuda.empty_cache()
 
 
 def _held(served: references.Served, engine: Engine) -> Any:
@@ -197,6 +204,8 @@ def _start(served: references.Served, engine: Engine) -> Any:
     # A prompt read in two steps makes vLLM rewind its random stream, which torch's streams on a CPU cannot do.
     whole = {} if references.device() == "cuda" else {"enable_chunked_prefill": False}
     adapters = {"enable_lora": True, "max_lora_rank": _max_rank(served.rank)} if served.rank else {}
+    # In an actor of Ray too: vLLM would ask Ray for devices, and the actor has its own.
+    processes = {"distributed_executor_backend": "mp"} if settings.tensor_parallel_size > 1 else {}
     cache = {"kv_cache_memory_bytes": int(settings.kv_cache_gib * 2**30)} if settings.kv_cache_gib else {}
     return LLM(
         model=str(served.weights),
@@ -214,6 +223,7 @@ def _start(served: references.Served, engine: Engine) -> Any:
         enforce_eager=settings.enforce_eager,
         **whole,
         **adapters,
+        **processes,
         **cache,
     )
 

@@ -33,6 +33,9 @@ class Actors:
     needs: Sequence[Path] = ()
     """Files and folders that every node must see at the same path."""
 
+    parallel: int | None = None
+    """GPUs that vLLM spreads a model over, where that is what the actors run; None: they run something else."""
+
     @property
     def fingerprint(self) -> Item:
         """What decides a shard's bytes beside what decides them here: nothing, on devices of the same kind."""
@@ -47,6 +50,7 @@ class Actors:
                 die again and again.
             PairloopError: as the function raises it.
         """
+        self._check_gpus()
         waiting = {key: self._connected().put(json.dumps(shard)) for key, shard in shards}
         return self._computed(self._connected(), function, waiting) if waiting else iter(())
 
@@ -84,7 +88,7 @@ class Actors:
             num_cpus=self.params.cpus,
             num_gpus=gpus,
             ray_remote_args_fn=lambda: own | {"name": next(names)},
-            runtime_env={"env_vars": {"OMP_NUM_THREADS": str(own_threads)} | threads.environment()},
+            runtime_env={"env_vars": {"OMP_NUM_THREADS": str(own_threads)} | threads.environment() | _visible(gpus)},
         )
 
     def _gpus(self) -> float:
@@ -92,19 +96,37 @@ class Actors:
         if self.params.gpus is not None:
             return self.params.gpus
         if self.params.address is None:
-            return 1.0 if references.device() == "cuda" else 0.0
-        return 1.0 if self._connected().cluster_resources().get("GPU", 0) >= 1 else 0.0
+            there = references.device() == "cuda"
+        else:
+            there = self._connected().cluster_resources().get("GPU", 0) >= 1
+        return float(self.parallel or 1) if there else 0.0
+
+    def _check_gpus(self) -> None:
+        """vLLM takes its share of a GPU's memory at the start: two of them on one would be out of memory."""
+        asked = self.params.gpus
+        if asked and self.parallel and asked != self.parallel:
+            raise EngineError(
+                f"ray.gpus is {asked:g}, but an actor that runs vLLM takes vllm.tensor_parallel_size GPUs, "
+                f"{self.parallel} here: set ray.gpus to null, or to {self.parallel}"
+            )
 
     def _count(self, ray: Any, gpus: float) -> int:
         """Actors: as asked for, or one for each device that a node has."""
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        fits = [own for own in nodes if own.get("CPU", 0) >= self.params.cpus and own.get("GPU", 0) >= gpus]
-        if not fits:
+        rooms = [_room(own, self.params.cpus, gpus) for own in nodes]
+        if not any(rooms):
             raise EngineError(
                 f"engine ray: no node of the cluster has {self.params.cpus:g} CPUs and {gpus:g} GPUs for an actor: "
                 "lower ray.cpus or ray.gpus, or add such a node"
             )
-        return self.params.actors or sum(int(own["GPU"] // gpus) if gpus else 1 for own in fits)
+        if self.params.actors is None:
+            return sum(room if gpus else min(room, 1) for room in rooms)
+        if self.params.actors > sum(rooms):  # Ray itself would wait for them
+            raise EngineError(
+                f"ray.actors is {self.params.actors}, but there is room for {sum(rooms)}: an actor takes "
+                f"{self.params.cpus:g} CPUs and {gpus:g} GPUs. Lower ray.actors (null: one for each device)"
+            )
+        return self.params.actors
 
     def _connected(self) -> Any:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -141,6 +163,12 @@ def _stay_on_loopback() -> None:
     ray_constants.ENABLE_RAY_CLUSTER = False
 
 
+def _room(own: dict[str, float], cpus: float, gpus: float) -> int:
+    """Actors that a node with these resources has room for; as good as any number where they take nothing."""
+    whole = [int(own.get(name, 0) / taken + 1e-6) for name, taken in (("CPU", cpus), ("GPU", gpus)) if taken]
+    return min(whole, default=1_000_000)
+
+
 @contextmanager
 def disconnected() -> Iterator[None]:
     """Leave Ray behind at the end; a Ray that was started here ends too."""
@@ -151,6 +179,11 @@ def disconnected() -> Iterator[None]:
 
         if "ray" in sys.modules:
             sys.modules["ray"].shutdown()
+
+
+def _visible(gpus: float) -> dict[str, str]:
+    """What makes an actor see its own GPUs and no other: Ray by itself shows all of them to who takes none."""
+    return {"RAY_EXPERIMENTAL_NOSET_CUDA_VISIBLE_DEVICES": ""} | ({} if gpus else {"CUDA_VISIBLE_DEVICES": ""})
 
 
 def _threads() -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import Generation
 from ray.cluster_utils import Cluster
 
 from pairloop.errors import PairloopError, RankingError
@@ -175,6 +176,55 @@ def test_a_device_that_no_node_has_is_an_error_that_says_so(actors: ray.Actors, 
     greedy = ray.Actors(Ray(address=actors.params.address, gpus=2.0))
     with pytest.raises(PairloopError, match="no node of the cluster has 1 CPUs and 2 GPUs"):
         run(slowly(tmp_path), tmp_path / "scratch", greedy)
+
+
+def test_more_actors_than_there_is_room_for_are_refused(actors: ray.Actors, tmp_path: Path) -> None:
+    many = ray.Actors(Ray(address=actors.params.address, actors=3))
+    with pytest.raises(
+        PairloopError, match=r"ray\.actors is 3, but there is room for 2: an actor takes 1 CPUs and 0 GPU"
+    ):
+        run(slowly(tmp_path), tmp_path / "scratch", many)
+
+
+@pytest.fixture
+def gpus(cluster: Cluster) -> Iterator[None]:
+    """A node that says it has two GPUs; Ray counts them and does not look."""
+    found = cluster.add_node(num_cpus=2, num_gpus=2)
+    cluster.wait_for_nodes()
+    yield
+    cluster.remove_node(found)
+
+
+@pytest.mark.parametrize(
+    ("parallel", "asked", "seen"),
+    [(None, None, {"0", "1"}), (2, None, {"0,1"}), (None, 0.0, {""})],
+)
+def test_an_actor_sees_its_own_gpus_and_no_other(
+    cluster: Cluster, gpus: None, tmp_path: Path, parallel: int | None, asked: float | None, seen: set[str]
+) -> None:
+    def visible(shard: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        time.sleep(0.3)
+        return [{"devices": os.environ["CUDA_VISIBLE_DEVICES"]} for _ in shard]
+
+    found = run(visible, tmp_path, ray.Actors(Ray(address=cluster.address, gpus=asked), parallel=parallel))
+    assert {row["devices"] for row in found} == seen
+
+
+def test_vllm_takes_the_gpus_that_share_its_model_and_no_others(actors: ray.Actors, tmp_path: Path) -> None:
+    half = ray.Actors(Ray(address=actors.params.address, gpus=0.5), parallel=2)
+    with pytest.raises(PairloopError, match=r"ray\.gpus is 0\.5, but .* vllm\.tensor_parallel_size GPUs, 2 here"):
+        run(slowly(tmp_path), tmp_path / "scratch", half)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ends", [signal.SIGINT, signal.SIGKILL])
+def test_a_stage_that_is_stopped_leaves_no_actor_behind(tiny_base: Path, tmp_path: Path, ends: signal.Signals) -> None:
+    stage = Generation(tmp_path, tiny_base, {"ray": {"actors": 2}})
+    begun = stage.begun()
+    assert sum(name.startswith("ray::MapWorker") for name in begun.values()) == 2
+    stage.process.send_signal(ends)
+    assert stage.process.wait(30) == {signal.SIGINT: 1, signal.SIGKILL: -signal.SIGKILL}[ends]
+    assert stage.left(begun, within=20) == []
 
 
 UNREACHED = """
