@@ -1,6 +1,7 @@
-"""eval: one iteration's model on held-out prompts, beside iteration 0."""
+"""eval: one iteration's model on held-out prompts, beside iteration 0; and moved on from it, where asked for."""
 
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from pairloop.errors import DataError
 from pairloop.evaluation import comparison
 from pairloop.files import records
 from pairloop.files.records import Row
+from pairloop.models import extrapolated
 from pairloop.params import Params
 from pairloop.prompts import slices
 from pairloop.rankers import scoring
@@ -42,19 +44,71 @@ def main(
     prompts = records.read(held_out, records.PROMPT if iteration == 0 else records.ANSWER)
     if iteration == 0:
         prompts = slices.held_out_rows(prompts, params.eval.prompts, str(held_out))
+    models = Models(policy, base, teacher)
     with common.clock(results / "time" / "eval.json") as measured, ray.disconnected():
-        own = _answers(Policy(policy, base, params.base.dtype), prompts, params, f"eval@{iteration}")
-        reference = own if iteration == 0 else prompts
-        places = scoring.Places(base, teacher)
-        judged = {kind: _judged(kind, places, prompts, own, reference, params) for kind in params.eval.judges}
-        measured["tokens"] = sum(row["token_counts"][0] for row in own)
-    held = [comparison.passes(prompts, _texts(rows)) for rows in (own, reference)]
-    scores: dict[str, Scores] = {judge: found for judge, (found, _) in judged.items()}
-    asked: dict[str, Row] = {judge: {"asked": counts} for judge, (_, counts) in judged.items() if counts}
-    records.write(answered, records.ANSWER, [_answered(prompts, own, scores)])
-    records.write_json(results / "metrics.json", records.rounded(_metrics(own, reference, held, scores, asked, params)))
-    records.write_json(results / "model_outputs.json", _outputs(prompts, own, f"iteration_{iteration}"))
-    records.write_json(results / "judgements.json", _judgements(prompts, held[0], scores))
+        reference = None if iteration == 0 else prompts
+        own = _evaluated(models, prompts, reference, params, f"eval@{iteration}")
+        moved = _moved(models, prompts, params, f"eval@{iteration}") if iteration else []
+        answers = [*own.answers, *(row for _, found in moved for row in found.answers)]
+        measured["tokens"] = sum(row["token_counts"][0] for row in answers)
+    beyond = [{"factor": factor} | _metrics(found, params) for factor, found in moved]
+    metrics = _metrics(own, params) | ({"extrapolated": beyond} if beyond else {})
+    records.write(answered, records.ANSWER, [_answered(prompts, own.answers, own.scores)])
+    records.write_json(results / "metrics.json", records.rounded(metrics))
+    records.write_json(results / "model_outputs.json", _outputs(prompts, own.answers, f"iteration_{iteration}"))
+    records.write_json(results / "judgements.json", _judgements(prompts, own.held[0], own.scores))
+
+
+@dataclass(frozen=True)
+class Models:
+    """Where the models lie."""
+
+    policy: Path
+    base: Path
+    teacher: Path
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What one model answered, and how that compares with iteration 0's answers."""
+
+    answers: list[Row]
+    reference: list[Row]
+    held: tuple[list[bool | None], list[bool | None]]
+    """Whether the constraints hold, of its answers and of iteration 0's."""
+
+    scores: dict[str, Scores]
+    """By each judge."""
+
+    asked: dict[str, Row]
+    """What a language model was asked, by judge."""
+
+
+def _evaluated(
+    models: Models, prompts: list[Row], reference: list[Row] | None, params: Params, label: str
+) -> Evaluated:
+    """A model's answers, judged beside `reference`; None: it is iteration 0 itself."""
+    own = _answers(Policy(models.policy, models.base, params.base.dtype), prompts, params, label)
+    other = own if reference is None else reference
+    places = scoring.Places(models.base, models.teacher)
+    judged = {kind: _judged(kind, places, prompts, own, other, params) for kind in params.eval.judges}
+    return Evaluated(
+        answers=own,
+        reference=other,
+        held=(comparison.passes(prompts, _texts(own)), comparison.passes(prompts, _texts(other))),
+        scores={judge: found for judge, (found, _) in judged.items()},
+        asked={judge: {"asked": counts} for judge, (_, counts) in judged.items() if counts},
+    )
+
+
+def _moved(models: Models, prompts: list[Row], params: Params, label: str) -> list[tuple[float, Evaluated]]:
+    """The same for the model moved on by each factor: the same prompts, random streams and judges."""
+    found = []
+    for factor in params.eval.extrapolate:
+        with extrapolated.moved(models.policy, models.base, factor, common.scratch()) as folder:
+            beyond = replace(models, policy=folder)
+            found.append((factor, _evaluated(beyond, prompts, prompts, params, f"{label}, moved on by {factor:g}")))
+    return found
 
 
 def _answers(policy: Policy, prompts: list[Row], params: Params, label: str) -> list[Row]:
@@ -123,26 +177,19 @@ def _answered(prompts: list[Row], own: list[Row], scores: dict[str, Scores]) -> 
     ]
 
 
-def _metrics(
-    own: list[Row],
-    reference: list[Row],
-    held: list[list[bool | None]],
-    scores: dict[str, Scores],
-    asked: dict[str, dict[str, Any]],
-    params: Params,
-) -> dict[str, Any]:
+def _metrics(found: Evaluated, params: Params) -> dict[str, Any]:
     resamples, seed = params.eval.bootstrap, params.seed
-    texts = _texts(own), _texts(reference)
+    texts = _texts(found.answers), _texts(found.reference)
     return {
-        "prompts": len(own),
+        "prompts": len(found.answers),
         "win_rate": {
-            judge: comparison.judge(found, *texts, resamples, seed)
+            judge: comparison.judge(scores, *texts, resamples, seed)
             | {"teacher": judge in params.teachers}
-            | asked.get(judge, {})
-            for judge, found in scores.items()
+            | found.asked.get(judge, {})
+            for judge, scores in found.scores.items()
         },
-        "constraints": comparison.constraint_rate(held[0], held[1], resamples, seed),
-    } | comparison.form(own)
+        "constraints": comparison.constraint_rate(*found.held, resamples, seed),
+    } | comparison.form(found.answers)
 
 
 def _outputs(prompts: list[Row], own: list[Row], generator: str) -> list[dict[str, str]]:

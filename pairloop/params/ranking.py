@@ -10,6 +10,7 @@ from pairloop.params.rankers import Kind
 from pairloop.params.settings import (
     AutoOrNotNegative,
     Count,
+    Factors,
     NotNegative,
     OneOrSeveral,
     Positive,
@@ -185,6 +186,11 @@ class Eval(Section):
     judges: Several[Kind] = ("specialist", "likelihood")
     """Who compares each answer with iteration 0's: rankers, as in `rank.ranker`. The one that also ranked the training
     data is labelled so."""
+
+    extrapolate: Factors = ()
+    """Factors a by which each iteration's model is moved on from iteration 0, without training, and measured once more:
+    weights = iteration 0 + (1 + a) (iteration n - iteration 0) (ExPO, which has 0.3 to 0.5). Each takes another
+    evaluation. Empty: none."""
 
     bootstrap: Annotated[int, Field(ge=100)] = 2000
     """Resamples of the prompts behind each 95 % interval."""

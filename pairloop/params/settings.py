@@ -91,6 +91,13 @@ Positives = Annotated[
     Words("a list of numbers above 0"),
 ]
 """Numbers of which some may be equal, a tuple in Python."""
+Factors = Annotated[
+    tuple[Positive, ...],
+    Field(json_schema_extra={"uniqueItems": True}),
+    AfterValidator(_different),
+    BeforeValidator(_as_tuple),
+    Words("a list of numbers above 0, each at most once; it may be empty"),
+]
 
 OneOrSeveral = Annotated[
     tuple[T, ...],

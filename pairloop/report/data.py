@@ -28,6 +28,7 @@ _NEEDED = {
     "curve": ("step", "loss", "margin"),
     "eval": ("prompts", "constraints", "mean_words", "mean_tokens", "truncated_share", "repetitive_share"),
     "compared": ("win_rate",),
+    "moved": ("factor", "win_rate", "constraints", "mean_words", "truncated_share"),
     "judge": ("win_rate", "low", "high", "teacher"),
     "constraints": ("prompts", "pass_rate", "low", "high", "gain", "gain_low", "gain_high"),
     "time": ("stage", "iteration", "seconds"),
@@ -134,6 +135,8 @@ def _check_model(number: int, model: Metrics) -> None:
         _need("constraints", model["constraints"], f"iteration {number}, eval metrics, constraints")
     if number:
         _need("compared", model, f"iteration {number}, eval metrics")
+    for beyond in model.get("extrapolated", ()):
+        _need("moved", beyond, f"iteration {number}, eval metrics, extrapolated")
     for judge, rates in (model["win_rate"] if number else {}).items():
         _need("judge", rates, f"iteration {number}, eval metrics, win rate of {judge}")
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pairloop.report import formats, ranking, samples, sentences, tables
+from pairloop.report import extrapolated, formats, ranking, samples, sentences, tables
 from pairloop.report.charts import WIDE, Chart, Point, Series, by_iteration, over_steps
 from pairloop.report.data import Iteration, Metrics, ReportData
 
@@ -59,7 +59,11 @@ def _sections(data: ReportData) -> dict[str, Any]:
         "headline": sentences.headline(data.models),
         "findings": sentences.findings(data),
         "facts": tables.facts(data),
-        "wins": {"charts": _win_charts(data.models), "table": tables.win_rates(data.models)},
+        "wins": {
+            "charts": _win_charts(data.models),
+            "table": tables.win_rates(data.models),
+            "moved": extrapolated.moved_on(data.models),
+        },
         "constraints": {
             "prompts": max((m["constraints"]["prompts"] for m in data.models if m["constraints"]), default=0),
             "charts": _constraint_charts(data.models),
