@@ -240,6 +240,10 @@ def test_every_field_of_scores_fingerprint_stands_for_something(
         "ranker": (ranking, replace(ranking, constraints_first=True)),
         "files": (ranking, replace(ranking, places=replace(ranking.places, teacher=folders["other"]))),
         "judge": (judge, replace(judge, judge=Judge(rubric="pairwise"))),
+        "form": tuple(
+            kind(ranking, "pairrm", rankers=Rankers(pairrm=str(folders["other"]), pairrm_form=form))
+            for form in ("pairrm", "better_pairrm")
+        ),
         "members": (mixed, replace(mixed, rankers=Rankers(ensemble={"likelihood": 1.0}))),
         "dtype": (ranking, replace(ranking, dtype="bfloat16")),
         "batch_tokens": (ranking, replace(ranking, batch_tokens=1)),
@@ -305,7 +309,8 @@ def test_who_judges_matters(ranking: Ranking, folders: dict[str, Path]) -> None:
 
 
 def test_what_other_rankers_need_does_not_matter(ranking: Ranking, folders: dict[str, Path]) -> None:
-    others = {"judge": Judge(rubric="pairwise"), "vllm": VLLM(dtype="bfloat16"), "rankers": Rankers(reward="a")}
+    others = {"judge": Judge(rubric="pairwise"), "vllm": VLLM(dtype="bfloat16")}
+    others["rankers"] = Rankers(reward="a", pairrm_form="better_pairrm")
     assert replace(ranking, **others).fingerprint == ranking.fingerprint
 
 

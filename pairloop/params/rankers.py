@@ -24,6 +24,8 @@ Kind = Literal[Member, "ensemble"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """Every ranker, by the name that parameters call it by."""
 
+Form = Literal["pairrm", "better_pairrm"]
+
 
 def _equal_parts() -> dict[Member, float]:
     return {"specialist": 1.0, "likelihood": 1.0}
@@ -35,6 +37,10 @@ class Rankers(Section):
     pairrm: Text = "hf:llm-blender/PairRM-hf"
     """Weights of `pairrm`. `hf:owner/name`, where `@commit` after it fixes what is fetched, or the path of a folder
     with config.json, model.safetensors and tokenizer.json."""
+
+    pairrm_form: Form = "pairrm"
+    """How those weights were trained to read a prompt. `pairrm`: as it stands, cut on the right. `better_pairrm`: as a
+    user's turn, cut on the left, with room for longer texts: mightbe/Better-PairRM."""
 
     llm_blender: Text = "hf:llm-blender/PairRM"
     """Weights of `llm_blender`, in that repository's layout; a reference as in `rankers.pairrm`."""

@@ -86,6 +86,7 @@ class Ranking:
             "step": "score",
             "ranker": self.name,
             "files": {str(i): references.fingerprint(folder) for i, folder in enumerate(self._folders())},
+            "form": self.rankers.pairrm_form if self.kind == "pairrm" else None,
             "judge": self._asked() if self.kind == "judge" else None,
             "engine": self._engine(),
             "members": [[weight, member.fingerprint] for weight, member in self.members],
@@ -160,9 +161,10 @@ class Ranking:
 
                 return Likelihood(*_frozen(self.places.base, self.dtype), self.batch_tokens)
             case "pairrm":
+                from pairloop.rankers.pairrm.forms import READINGS
                 from pairloop.rankers.pairrm.ranker import PairRM
 
-                return PairRM(self.weights, self.dtype, self.batch_tokens)
+                return PairRM(self.weights, self.dtype, self.batch_tokens, READINGS[self.rankers.pairrm_form])
             case "llm_blender":
                 from pairloop.rankers.pairrm.llm_blender import LLMBlender
 

@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from pairloop.errors import ModelError
+from pairloop.rankers.pairrm.forms import READINGS, Reading
 
 SOURCE, FIRST, SECOND, EITHER = "<|source|>", "<|candidate1|>", "<|candidate2|>", "<|candidate|>"
 """The tokens whose states are compared, and one that llm-blender puts in their place meanwhile."""
-
-SOURCE_TOKENS, CANDIDATE_TOKENS = 1224, 412
-"""Limits of both published checkpoints, in tokens; PairRM-hf does not write them down."""
 
 _FILES = ("config.json", "model.safetensors", "tokenizer.json")
 _BODY, _HEAD = "pretrained_model.", "head_layer."
@@ -44,13 +42,14 @@ class Checkpoint:
     """Most tokens of a response beside such a prompt; shorter prompts leave more."""
 
 
-def load(folder: Path, dtype: str) -> Checkpoint:
+def load(folder: Path, dtype: str, reading: Reading = READINGS["pairrm"]) -> Checkpoint:
     """A checkpoint in evaluation mode, on the GPU if there is one.
 
     Args:
         folder: config.json, model.safetensors and tokenizer.json of either layout.
         dtype: float32, bfloat16 or float16, of the body. The head computes in float32: the difference of two rounded
             numbers would make ties of what is not equal.
+        reading: has the limits, where config.json does not state them.
 
     Raises:
         ModelError: a file is missing, it is another kind of model, or its vocabulary is not the tokenizer's.
@@ -74,7 +73,10 @@ def load(folder: Path, dtype: str) -> Checkpoint:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(f"{folder}: model.safetensors does not hold PairRM's tensors ({reason})") from error
     device = torch.device(references.device())
-    limits = stated.get("source_maxlength", SOURCE_TOKENS), stated.get("candidate_maxlength", CANDIDATE_TOKENS)
+    limits = (
+        stated.get("source_maxlength", reading.source_tokens),
+        stated.get("candidate_maxlength", reading.candidate_tokens),
+    )
     return Checkpoint(tokenizer, body.to(device).eval(), head.to(device).eval(), *limits)
 
 

@@ -14,6 +14,7 @@ from pairloop.errors import RankingError
 from pairloop.rankers import advantages
 from pairloop.rankers.pairrm import deberta
 from pairloop.rankers.pairrm.checkpoint import FIRST, SECOND, SOURCE, controls, load
+from pairloop.rankers.pairrm.forms import READINGS, Reading
 from pairloop.rankers.prefix import batches
 
 
@@ -42,11 +43,11 @@ class _Pair:
 class PairRM:
     """Ranks by comparing every two responses in both orders, since it does not answer both alike.
 
-    A score is relative to the other responses to the same prompt: those of a prompt sum to 0. Prompts longer than
-    1,224 tokens and responses longer than 412 (1,004 beside a short prompt) are cut on the right.
+    A score is relative to the other responses to the same prompt: those of a prompt sum to 0. PairRM cuts prompts
+    longer than 1,224 tokens and responses longer than 412 (1,004 beside a short prompt) on the right.
     """
 
-    def __init__(self, folder: Path, dtype: str, batch_tokens: int) -> None:
+    def __init__(self, folder: Path, dtype: str, batch_tokens: int, reading: Reading = READINGS["pairrm"]) -> None:
         """Load a checkpoint.
 
         Args:
@@ -54,11 +55,13 @@ class PairRM:
                 llm-blender/PairRM.
             dtype: float32, bfloat16 or float16.
             batch_tokens: padded tokens in one forward pass; a single longer comparison is a pass of its own.
+            reading: how the checkpoint was trained to read a prompt.
 
         Raises:
             ModelError: the folder does not hold PairRM.
         """
-        self._checkpoint = load(folder, dtype)
+        self._checkpoint = load(folder, dtype, reading)
+        self._reading = reading
         self._tokenizer = self._checkpoint.tokenizer
         self._batch_tokens = batch_tokens
         self._spelled = _spelled(self._tokenizer)
@@ -108,7 +111,7 @@ class PairRM:
         if len(texts) < 2:
             return
         longest_source, longest = self._checkpoint.source_tokens, self._checkpoint.candidate_tokens
-        source = self._encode(SOURCE, prompt, longest_source)
+        source = self._encode(SOURCE, self._reading.text(prompt), longest_source, self._reading.keeps_end)
         room = longest + (longest_source - len(source)) // 2
         lefts = [self._encode(FIRST, text, room) for text in texts]
         rights = [[ids[0], self._second, *ids[2:]] for ids in lefts]
@@ -117,12 +120,13 @@ class PairRM:
                 if i != j:
                     yield _Pair(source, left, right)
 
-    def _encode(self, prefix: str, text: str, limit: int) -> list[int]:
-        """[CLS], prefix, text and [SEP]; of more than `limit` tokens, the text's last are left out."""
+    def _encode(self, prefix: str, text: str, limit: int, keeps_end: bool = False) -> list[int]:
+        """[CLS], prefix, text and [SEP]; of more than `limit` tokens, the text's last, or first, are left out."""
         # The prefix is encoded with the text, since that decides how the text's first word is read.
         told = self._tokenizer.encode((prefix + text).replace("[SEP]", " "), add_special_tokens=False).ids
         body = [piece for token in told[1:] for piece in self._spelled.get(token, (token,))]
-        return [self._start, told[0], *body[: limit - 3], self._end]
+        kept = body[max(0, len(body) - limit + 3) :] if keeps_end else body[: limit - 3]
+        return [self._start, told[0], *kept, self._end]
 
     def _logits(self, pairs: Sequence[_Pair]) -> list[float]:
         import torch
