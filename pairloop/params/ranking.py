@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from pairloop.errors import ParameterError
 from pairloop.params.rankers import Kind
 from pairloop.params.settings import (
-    AutoOrNotNegative,
+    AutoOrNumber,
     Count,
     Factors,
     NotNegative,
@@ -135,10 +135,10 @@ class Pair(Section):
     """Share of the prompts with pairs, those with the largest margins, that is kept (arXiv 2502.14560); the others are
     dropped, and counted. 1 keeps all."""
 
-    length_penalty: AutoOrNotNegative = 0.0
-    """Subtracted from each score per standard deviation of log length, within the prompt. 0 ignores length. `auto`: the
-    penalty with which chosen and rejected responses have equally many words on average (DICE), below 0 where rejected
-    ones would be longer; each iteration's pair.json says which it was."""
+    length_penalty: AutoOrNumber = 0.0
+    """Subtracted from each score per standard deviation of log length, within the prompt. 0 ignores length, and below
+    0 long responses gain by it. `auto`: the penalty with which chosen and rejected responses have equally many words on
+    average (DICE); each iteration's pair.json says which it was."""
 
     max_length_ratio: ZeroOrFromOne = 0.0
     """Pairs are dropped, and counted, where one response has more than this many times the other's words. 0 keeps

@@ -70,7 +70,7 @@ ZeroOrFromOne = Annotated[
     AfterValidator(_zero_or_from_one),
     Words("0 or a number, at least 1"),
 ]
-AutoOrNotNegative = Annotated[Literal["auto"] | NotNegative, Words("auto or a number, at least 0")]
+AutoOrNumber = Annotated[Literal["auto"] | float, Words("auto or a number")]
 Text = Annotated[str, Field(pattern=r"\S")]
 Url = Annotated[str, Field(pattern=r"^https?://"), Words("a URL that begins with http:// or https://")]
 Address = Annotated[str, Field(pattern=r"^[^\s:/]+:\d+$"), Words("host:port")]

@@ -52,8 +52,9 @@ def test_a_ranker_that_likes_short_text_gets_a_penalty_below_zero() -> None:
     assert abs(longer(made(rows, Pair(length_penalty="auto"))[0])) < 1.5
 
 
-def test_the_penalty_that_was_found_makes_the_same_pairs_when_it_is_set() -> None:
-    rows = ranked(0.1)
+@pytest.mark.parametrize("likes", [0.1, -0.1])
+def test_the_penalty_that_was_found_makes_the_same_pairs_when_it_is_set(likes: float) -> None:
+    rows = ranked(likes)
     found = settled(rows, Pair(length_penalty="auto")).penalty
     assert made(rows, Pair(length_penalty=found)) == made(rows, Pair(length_penalty="auto"))
 

@@ -16,7 +16,7 @@ from stages.schedule import composed
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "conf" / "params.schema.json"
-RECIPES = sorted((ROOT / "conf" / "recipe").glob("*.yaml"))
+RECIPES = sorted(path for group in ("recipe", "ranker") for path in (ROOT / "conf" / group).glob("*.yaml"))
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_every_recipe_fits_the_schema_alone_and_composed(
 ) -> None:
     monkeypatch.chdir(ROOT)
     editor.validate(reading.mapping(recipe.read_text(), str(recipe)))
-    editor.validate(OmegaConf.to_container(composed((f"+recipe={recipe.stem}",))))
+    editor.validate(OmegaConf.to_container(composed((f"+{recipe.parent.name}={recipe.stem}",))))
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,11 @@ def test_every_recipe_fits_the_schema_alone_and_composed(
         {"train": {"beta": 1, "label_smoothing": 0}},
         {"teach": {"depth": 0.5}},
         {"teach": {"depth": [0.5, 1]}},
+        {"pair": {"length_penalty": "auto"}},
+        {"pair": {"length_penalty": -1}},
+        {"pair": {"length_penalty": 0.5, "tie_break": "length", "keep_share": 0.25}},
+        {"eval": {"extrapolate": []}},
+        {"eval": {"extrapolate": [0.3, 1]}},
         {"pair": {"max_length_ratio": 0}},
         {"pair": {"max_length_ratio": 1.5}},
         {"ray": {"address": "head:6379"}},
@@ -88,6 +93,12 @@ def test_the_schema_and_the_loader_accept_the_same(
         {"eval": {"judges": []}},
         {"teach": {"depth": [0.5, 0.5]}},
         {"teach": {"depth": 1.5}},
+        {"pair": {"length_penalty": "automatic"}},
+        {"pair": {"length_penalty": "0.5"}},
+        {"pair": {"keep_share": 0}},
+        {"eval": {"extrapolate": 0.3}},
+        {"eval": {"extrapolate": [0]}},
+        {"eval": {"extrapolate": [0.3, 0.3]}},
         {"pair": {"max_length_ratio": 0.5}},
         {"ray": {"address": "head"}},
         {"judge": {"endpoint": "localhost"}},
