@@ -91,6 +91,7 @@ Positives = Annotated[
     Words("a list of numbers above 0"),
 ]
 """Numbers of which some may be equal, a tuple in Python."""
+
 Factors = Annotated[
     tuple[Positive, ...],
     Field(json_schema_extra={"uniqueItems": True}),

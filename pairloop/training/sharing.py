@@ -5,12 +5,14 @@ A step's gradient is the mean over its pairs, whatever the number of devices and
 over devices.
 """
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from accelerate.utils import broadcast_object_list, gather_object
+from accelerate import PartialState
+from accelerate.utils import DistributedType, broadcast_object_list, gather_object
 from torch.utils.data import DataLoader
 from trl.models import prepare_deepspeed
 
@@ -102,6 +104,12 @@ def mean_over_devices(trainer: Any) -> None:
     own = torch.tensor([sum(metrics[name]) / len(metrics[name]) for name in MEANS], device=trainer.accelerator.device)
     for name, value in zip(MEANS, trainer.accelerator.reduce(own, "mean").tolist(), strict=True):
         metrics[name] = [value]
+
+
+def allow_fsdp() -> None:
+    """Let accelerate use FSDP without a GPU, as torch does: it asks what kind of devices there are before it looks."""
+    if os.environ.get("ACCELERATE_USE_FSDP") == "true" and not torch.cuda.is_available():
+        PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
 
 
 def told(value: Any) -> Any:

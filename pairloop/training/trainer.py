@@ -70,7 +70,7 @@ class PairTrainer(losses.LossTrainer):
 def configure(params: Train, dtype: str, seed: int, rows: int, passes: int, folder: Path) -> Any:
     """The configuration for training on `rows` pairs, `passes` micro-batches a step, with checkpoints in `folder`."""
     on_gpu = torch.cuda.is_available()
-    return losses.LossConfig(
+    config = losses.LossConfig(
         output_dir=str(folder),
         beta=params.beta,
         **losses.settings(params),
@@ -105,6 +105,8 @@ def configure(params: Train, dtype: str, seed: int, rows: int, passes: int, fold
         report_to="none",
         disable_tqdm=True,
     )
+    sharing.allow_fsdp()
+    return config
 
 
 def steps(params: Train, rows: int) -> int:
