@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from pairloop.files import records
-from pairloop.models import chat, fetch, references, suitable
+from pairloop.models import chat, fetch, four_bit, references, suitable
 from stages import common
 
 
@@ -22,7 +22,10 @@ def main(model: Path, times: Path) -> None:
     targets = params.train.lora_target_modules if params.train.method != "full" else None
     with common.clock(times):
         pointer = references.pin(base.model, base.sha256, cache)
-        suitable.check(base.model, fetch.bring(base.model, base.sha256, cache).folder, targets)
+        folder = fetch.bring(base.model, base.sha256, cache).folder
+        suitable.check(base.model, folder, targets)
+        if params.train.method == "qlora":
+            four_bit.check(references.load_config(folder, folder))
         records.write_json(model / "model.json", pointer | {"template_date": chat.DATE.isoformat()})
 
 

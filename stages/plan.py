@@ -257,7 +257,7 @@ def _template(folder: Path | None) -> list[Finding]:
 def _head(plan: _Plan) -> list[str]:
     """What is planned, and with which figures."""
     params, device, known = plan.params, plan.machine.device, sorted(plan.factors)
-    train, pairs = params.train, work.batch_pairs(params.train, plan.machine.count)
+    train, pairs = params.train, params.train.batch_pairs
     told = f"{', '.join(known)} as measured ({RESULTS}), the rest" if known else "all"
     speed = f"{device.flops / 1e12:.0f} T" if device.gpu else f"{device.flops / 1e9:.0f} G"
     texts = [

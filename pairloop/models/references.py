@@ -100,8 +100,15 @@ def load_tokenizer(folder: Path, cache: Path | None = None) -> Any:
     return tokenizer
 
 
-def load_model(folder: Path, dtype: str, cache: Path | None = None) -> Any:
-    """A causal language model in evaluation mode, on the GPU if there is one, from a pointer or a full checkpoint."""
+def load_model(folder: Path, dtype: str, cache: Path | None = None, quantiser: Any = None) -> Any:
+    """A causal language model in evaluation mode, on the GPU if there is one, from a pointer or a full checkpoint.
+
+    Args:
+        folder: of the pointer or checkpoint.
+        dtype: float32, bfloat16 or float16.
+        cache: where fetched models lie; None is the machine's.
+        quantiser: a quantisation config of transformers, for weights that are not quantised yet.
+    """
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
@@ -111,7 +118,12 @@ def load_model(folder: Path, dtype: str, cache: Path | None = None) -> Any:
     source = weights(folder, cache)
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            source, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False
+            source,
+            dtype=getattr(torch, dtype),
+            use_safetensors=True,
+            trust_remote_code=False,
+            quantization_config=quantiser,
+            device_map={"": _device_of_process()} if quantiser else None,
         )
     except (SafetensorError, *fetch.UNLOADABLE) as error:
         raise ModelError(f"{folder}: the model cannot be loaded ({fetch.short(error)})") from error
@@ -246,3 +258,10 @@ def device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _device_of_process() -> Any:
+    """Where this process computes: one of several has a GPU of its own."""
+    import torch
+
+    return torch.cuda.current_device() if device() == "cuda" else "cpu"

@@ -100,11 +100,6 @@ class Work:
         return self.stage.partition("@")[0]
 
 
-def batch_pairs(train: Train, devices: int) -> int:
-    """Pairs in one optimiser step."""
-    return train.per_device_train_batch_size * train.gradient_accumulation_steps * devices
-
-
 def typical(limit: int) -> float:
     """Tokens of a response that may have `limit`, as assumed."""
     return min(FILLED * limit, LONGEST_MEAN)

@@ -39,15 +39,16 @@ def write_card(
     """
     from huggingface_hub import ModelCard, ModelCardData
 
-    adapter, hub = parameters["method"] == "lora", base.kind == "hf"
+    adapter, hub = parameters["method"] != "full", base.kind == "hf"
     title = f"{base.name}, iteration {iteration} of DPO"
+    kinds = dict.fromkeys(["lora", parameters["method"]]) if adapter else ()
     related: dict[str, Any] = {"base_model_relation": "adapter" if adapter else "finetune"} if hub else {}
     data = ModelCardData(
         base_model=base.name if hub else None,
         library_name="peft" if adapter else "transformers",
         license=base.licence.lower(),
         pipeline_tag="text-generation",
-        tags=["dpo", "iterative-dpo", "pairloop", "trl", *(["lora"] if adapter else [])],
+        tags=["dpo", "iterative-dpo", "pairloop", "trl", *kinds],
         model_name=title,
         eval_results=_results(metrics["after"], iteration),
         **related,

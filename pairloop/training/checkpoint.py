@@ -23,9 +23,9 @@ History = list[tuple[int, dict[str, float]]]
 """What a run has reported: the number of each step and its values."""
 
 
-def packages() -> dict[str, str]:
-    """Versions of the packages that decide what training gives."""
-    return {name: version(name) for name in _PACKAGES}
+def packages(method: str) -> dict[str, str]:
+    """Versions of the packages that decide what training by `train.method` gives."""
+    return {name: version(name) for name in (*_PACKAGES, *(["bitsandbytes"] if method == "qlora" else []))}
 
 
 @contextmanager

@@ -16,9 +16,9 @@ import click
 
 from pairloop.errors import DataError, TrainingError
 from pairloop.files.records import Row
-from pairloop.models import references
+from pairloop.models import four_bit, references
 from pairloop.params import Train
-from pairloop.training import batches, checkpoint, data, job_file, memory, result, workers
+from pairloop.training import batches, checkpoint, data, job_file, memory, policy, result, workers
 from pairloop.work import shards
 
 Log = Callable[[int, dict[str, float]], None]
@@ -127,7 +127,7 @@ def fingerprint(job: Job) -> str:
         "parameters": result.parameters(job),
         "sampled": sorted([*key, list(ids)] for key, ids in job.sampled.items()),
         "win_probabilities": sorted([*key, value] for key, value in job.win_probabilities.items()),
-        "packages": checkpoint.packages(),
+        "packages": checkpoint.packages(job.params.method),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -152,14 +152,16 @@ def work(job: Job, out: Path, folder: Path, log: Log, rank: int = 0, processes: 
         "eval": batches.plan(test.longest, len(test.rows), processes, job.params.per_device_train_batch_size),
     }
     prompts = [pairs.prompts[i : i + job.params.batch_pairs] for i in range(0, len(pairs.rows), job.params.batch_pairs)]
+    start = policy.Start(job.parent, job.base, job.params, job.dtype, job.iteration)
     with trainer.settled(), memory.enough(job.params):
-        policy = _policy(job)
+        model = policy.load(start)
         passes = len(plans["train"][0][0])
-        with packed_linears(policy, training=True):
+        with packed_linears(model, training=True):
+            saved = four_bit.trained(model) if job.params.method == "qlora" else {}
             tuning = trainer.build(
-                policy=policy,
-                reference=_reference(job),
-                adapter=_fresh_adapter(job, policy),
+                policy=model,
+                reference=policy.reference(start),
+                adapter=policy.fresh_adapter(start, model),
                 tokenizer=tokenizer,
                 config=trainer.configure(job.params, job.dtype, _seed(job), len(pairs.rows), passes, folder),
                 train=pairs.rows,
@@ -167,6 +169,8 @@ def work(job: Job, out: Path, folder: Path, log: Log, rank: int = 0, processes: 
                 plans={name: list(chain(*plan[rank])) for name, plan in plans.items()},
                 watch=watch.Watch(log, prompts),
             )
+            if job.params.method == "qlora":
+                four_bit.keep_precise(tuning.model, saved)
             before = trainer.held_out(tuning)
             newest = sharing.told(checkpoint.newest(folder) if rank == 0 else None)
             if newest and rank == 0:
@@ -188,6 +192,8 @@ def _check(job: Job) -> None:
     """Refuse at once what would fail or be ignored later."""
     import torch
 
+    if job.params.method == "qlora":
+        four_bit.check(references.load_config(job.base, references.weights(job.base)))
     if job.dtype == "float16" and not torch.cuda.is_available():
         raise TrainingError("base.dtype is float16, which trains only on a GPU. Use float32, or bfloat16 with care.")
 
@@ -200,86 +206,4 @@ def _check_rows(job: Job, pairs: data.Encoded, test: data.Encoded) -> None:
                 f"train: the {name} split of iteration {job.iteration} has {len(given)} pairs, of which none is left "
                 f"({reasons}). At least one is needed: raise prompts.per_iteration or train.max_length, or relax the "
                 "filters under pair."
-            )
-
-
-def _training_dtype(job: Job) -> str:
-    """Full training keeps float32 weights and computes in `base.dtype`.
-
-    bfloat16 has eight bits of precision: it rounds the steps of a learning rate like 5e-7 away entirely.
-    """
-    return "float32" if job.params.method == "full" else job.dtype
-
-
-def _is_first(job: Job) -> bool:
-    return references.fingerprint(job.parent) == references.fingerprint(job.base)
-
-
-def _policy(job: Job) -> Any:
-    """The model to train: the base (which gets a fresh adapter), the parent's adapter on the base, or all weights."""
-    dtype = _training_dtype(job)
-    if job.params.method == "full":
-        return references.load_policy(job.parent, job.base, dtype)
-    if not references.is_adapter(job.parent):
-        if not _is_first(job):
-            raise TrainingError(
-                f"train.method is lora, but {job.parent} holds all weights. An adapter is relative to the base: train "
-                "every iteration with the same method."
-            )
-        return references.load_model(job.base, dtype).requires_grad_(False)
-    base = references.load_model(job.base, dtype)
-    targets = _targets(base, job.params)
-    policy = references.with_adapter(base, job.parent, trainable=True)
-    config = policy.peft_config["default"]
-    _check_same_adapter(config, job, targets)
-    # The name that the adapter's file gives the base is no place: PEFT would ask the hub for it at every checkpoint.
-    config.base_model_name_or_path = None
-    return policy
-
-
-def _reference(job: Job) -> Any:
-    """The base, if training is held to it and does not start from it; else None: TRL takes the policy as it starts."""
-    if job.params.reference == "previous" or _is_first(job):
-        return None
-    return references.load_model(job.base, _training_dtype(job))
-
-
-def _fresh_adapter(job: Job, policy: Any) -> Any:
-    """What the first iteration's adapter looks like; its B is zero, so that it starts as the base exactly."""
-    if job.params.method == "full" or references.is_adapter(job.parent):
-        return None
-    from peft import LoraConfig
-
-    return LoraConfig(
-        task_type="CAUSAL_LM",
-        r=job.params.lora_r,
-        lora_alpha=job.params.lora_alpha,
-        target_modules=_targets(policy, job.params),
-        lora_dropout=0.0,
-        bias="none",
-    )
-
-
-def _targets(model: Any, params: Train) -> list[str]:
-    """The names of the layers that get an adapter. PEFT is content if one exists; a misspelt one would go unnoticed."""
-    linear = references.linear_names(model)
-    targets = sorted(params.lora_target_modules or linear)
-    for name in targets:
-        if name not in linear:
-            known = ", ".join(linear)
-            raise TrainingError(f"train.lora_target_modules: the base has no linear layer {name}. It has {known}")
-    return targets
-
-
-def _check_same_adapter(config: Any, job: Job, targets: list[str]) -> None:
-    params = job.params
-    for name, found, wanted in (
-        ("lora_r", config.r, params.lora_r),
-        ("lora_alpha", config.lora_alpha, params.lora_alpha),
-        ("lora_target_modules", sorted(config.target_modules), targets),
-    ):
-        if found != wanted:
-            raise TrainingError(
-                f"train.{name} is {wanted}, but the adapter of iteration {job.iteration - 1}, which training goes on "
-                f"from, has {found}. It must be the same in all iterations."
             )

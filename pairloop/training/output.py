@@ -150,6 +150,6 @@ def write_lineage(
         "parent": references.fingerprint(parent),
         "splits": dict(sorted(splits.items())),
         "parameters": parameters,
-        "packages": checkpoint.packages(),
+        "packages": checkpoint.packages(parameters["method"]),
     }
     records.write_json(folder / "lineage.json", lineage)

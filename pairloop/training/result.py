@@ -42,7 +42,7 @@ def write(job: "Job", trained: Any, weights: Any, metrics: Mapping[str, Any], ou
 
     base = output.base_name(job.base)
     with output.complete(out) as folder:
-        if job.params.method == "lora":
+        if job.params.method != "full":
             output.write_adapter(trained.model, base, job.params.save_dtype, folder, weights)
         else:
             output.write_full(trained.model, job.base, job.params.save_dtype, folder, weights)
