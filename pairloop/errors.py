@@ -1,5 +1,8 @@
 """What a user can get wrong. Each error is one message that says what was found, what is needed and what to do."""
 
+import difflib
+from collections.abc import Sequence
+
 import click
 
 
@@ -31,3 +34,20 @@ class TrainingError(PairloopError):
 
 class EngineError(PairloopError):
     """What computes elsewhere cannot be had, or fails: not installed, not reached, no such device, dead actors."""
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what a library says, or what kind of error it is."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def nearest(name: str, known: Sequence[str], likeness: float = 0.6) -> str | None:
+    """The known name that a misspelt one is most like; None if none is as alike, from 0 (any) to 1 (the same)."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=likeness)
+    return near[0] if near else None
+
+
+def meant(name: str, known: Sequence[str]) -> str:
+    """The end of a sentence about an unknown name: the known one that was meant, or all of them."""
+    near = nearest(name, known)
+    return f": did you mean {near}?" if near else f". Known: {', '.join(known)}"

@@ -57,6 +57,8 @@ def composed(changes: tuple[str, ...] = ()) -> Any:
         raise ParameterError(f"params.yaml: {reason}") from error
     except YAMLError as error:
         raise ParameterError(f"conf: a recipe is no valid YAML: {' '.join(str(error).split())}") from error
+    except UnicodeDecodeError as error:
+        raise ParameterError(f"conf: a recipe is no UTF-8 ({error}). Save the file in that encoding") from error
     return params
 
 

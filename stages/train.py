@@ -7,7 +7,6 @@ import click
 
 from pairloop.files import records
 from pairloop.files.records import Row
-from pairloop.models import references
 from pairloop.params import Params
 from pairloop.report import reproducible
 from pairloop.training import dpo
@@ -68,7 +67,7 @@ def _job(params: Params, iteration: int, models: tuple[Path, Path], responses: P
         dtype=params.base.dtype,
         seed=params.seed,
         iteration=iteration,
-        splits={path.stem: references.file_sha256(path) for path in splits},
+        splits={path.stem: records.file_sha256(path) for path in splits},
         sampled={} if params.pair.published else _sampled(responses, [*pairs, *test_pairs]),
         engine=_origin(params),
     )

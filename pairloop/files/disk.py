@@ -18,10 +18,10 @@ _NO_TEMPORARY = "No usable temporary directory"
 
 @contextmanager
 def writing(place: Path, *kinds: type[Exception]) -> Iterator[None]:
-    """Name the disk that `place` lies on, should it be full.
+    """Name the disk that is full, should one be.
 
     Args:
-        place: file or folder that the block writes.
+        place: file or folder that the block writes: what is named where the error names no other.
         kinds: what a library that writes there raises instead of an OSError.
 
     Raises:
@@ -33,7 +33,7 @@ def writing(place: Path, *kinds: type[Exception]) -> Iterator[None]:
     except caught as error:
         if not _is_full(error):
             raise
-        raise PairloopError(_full(place)) from error
+        raise PairloopError(_full(_named(error) or place)) from error
 
 
 def problem(error: OSError, places: Sequence[Path]) -> str | None:
@@ -43,18 +43,23 @@ def problem(error: OSError, places: Sequence[Path]) -> str | None:
         error: what was raised.
         places: where this program writes. The one with the least space is named where the error names none.
     """
-    # Of a copy, the first name is what was read and the second is what was written.
-    named = error.filename2 or error.filename
+    named = _named(error)
     if _is_full(error):
-        return _full(Path(os.fsdecode(named)) if named else min(places, key=_free))
+        return _full(named or min(places, key=_free))
     if error.errno in _FORBIDDEN and named:
         return (
-            f"{os.fsdecode(named)}: {error.strerror}. Change who may read and write there, or who runs this; "
+            f"{named}: {error.strerror}. Change who may read and write there, or who runs this; "
             "PAIRLOOP_CACHE and TMPDIR say where models and temporary files lie."
         )
     if _NO_TEMPORARY in str(error):
         return "TMPDIR: no temporary file can be written there, nor in /tmp. Set TMPDIR to a folder with space."
     return None
+
+
+def _named(error: Exception) -> Path | None:
+    """What an error says was written: of a copy, the first name is what was read and the second what was written."""
+    name = getattr(error, "filename2", None) or getattr(error, "filename", None)
+    return Path(os.fsdecode(name)) if name else None
 
 
 def _full(place: Path) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from pairloop.errors import DataError
-from pairloop.files import locks
+from pairloop.errors import DataError, first_line
+from pairloop.files import disk, locks
 
 Row = dict[str, Any]
 
@@ -131,7 +131,7 @@ def stream(path: Path, schema: Schema, batch_rows: int = ROW_GROUP) -> Iterator[
     except FileNotFoundError:
         raise DataError(f"{path}: no such file. {_REMAKE}") from None
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as parquet ({_first_line(error)}). {_REMAKE}") from error
+        raise DataError(f"{path}: cannot be read as parquet ({first_line(error)}). {_REMAKE}") from error
 
 
 def _add(content: Any, rows: list[Row]) -> None:
@@ -140,10 +140,6 @@ def _add(content: Any, rows: list[Row]) -> None:
 
 
 _REMAKE = "Delete it and run `dvc repro`. If it comes back the same, `python -m stages.check` says why and what to do."
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _check_row(path: Path, number: int, row: Row) -> None:
@@ -196,7 +192,7 @@ def _replacing(path: Path) -> Iterator[Path]:
             if is_left:
                 left.unlink(missing_ok=True)
     partial = path.with_name(f".{path.name}.{uuid4().hex}.partial")
-    with locks.shared(partial):
+    with disk.writing(path), locks.shared(partial):
         try:
             yield partial
             with partial.open("rb") as file:
@@ -215,6 +211,12 @@ def write_text(path: Path, content: str) -> None:
     """Write a UTF-8 text, under a temporary name until complete."""
     with _replacing(path) as partial:
         partial.write_text(content, encoding="utf-8")
+
+
+def file_sha256(path: Path) -> str:
+    """sha256 of a file's content, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_json(path: Path) -> Any:

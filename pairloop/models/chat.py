@@ -11,7 +11,7 @@ from collections.abc import Collection
 from functools import lru_cache
 from typing import Any
 
-from pairloop.errors import ModelError
+from pairloop.errors import ModelError, first_line
 
 DATE = datetime.date(2024, 7, 26)
 """What every template that prints today's date prints, so that tomorrow's ids are today's: the date that Llama-3.1's
@@ -146,14 +146,10 @@ def _rendered(tokenizer: Any, prompt: str, response: str | None = None) -> str:
             ) from None
         raise ModelError(
             f"{tokenizer.name_or_path}: the chat template cannot be rendered for a user's turn"
-            f"{'' if response is None else ' and an answer'} ({_first_line(error)}). Put one that can into "
+            f"{'' if response is None else ' and an answer'} ({first_line(error)}). Put one that can into "
             "that folder, as chat_template.jinja"
         ) from error
     return text
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 @lru_cache(maxsize=16)

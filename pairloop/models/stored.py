@@ -10,7 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from pairloop.errors import ModelError
-from pairloop.files.records import read_json, write_json
+from pairloop.files.records import file_sha256, read_json, write_json
 
 MANIFEST = "manifest.json"
 """In each folder of the cache: the licence, and name and sha256 of every file as it was written."""
@@ -43,12 +43,6 @@ def files(folder: Path) -> list[Path]:
     return [path for path in found if path.is_file()]
 
 
-def sha256_of(path: Path) -> str:
-    """sha256 of a file's content, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def damaged(folder: Path) -> list[str]:
     """Names of files that are not as they were when the folder was made: missing, changed or additional.
 
@@ -58,13 +52,13 @@ def damaged(folder: Path) -> list[str]:
     if (folder / MANIFEST).is_file():
         made: dict[str, str] = read_json(folder / MANIFEST)["files"]
         names = sorted({*made, *(path.name for path in files(folder))})
-        return [name for name in names if not (folder / name).is_file() or sha256_of(folder / name) != made.get(name)]
+        return [name for name in names if not (folder / name).is_file() or file_sha256(folder / name) != made.get(name)]
     return [path.name for path in files(folder) if path.is_symlink() and not _is_what_its_name_says(path.resolve())]
 
 
 def _is_what_its_name_says(blob: Path) -> bool:
     if re.fullmatch("[0-9a-f]{64}", blob.name):
-        return sha256_of(blob) == blob.name
+        return file_sha256(blob) == blob.name
     if re.fullmatch("[0-9a-f]{40}", blob.name):
         content = blob.read_bytes()
         return hashlib.sha1(b"blob %d\0%b" % (len(content), content)).hexdigest() == blob.name
@@ -88,7 +82,7 @@ def once(folder: Path, fill: Callable[[Path], str]) -> str:
             licence = fill(partial)
             for path in files(partial):
                 path.chmod(partial.stat().st_mode & 0o666)  # some writers leave files to their owner alone
-            made = {path.name: sha256_of(path) for path in files(partial)}
+            made = {path.name: file_sha256(path) for path in files(partial)}
             write_json(partial / MANIFEST, {"licence": licence, "files": made})
             if not folder.is_dir():
                 partial.rename(folder)

@@ -1,6 +1,5 @@
 """From a mapping of the user's to a section, or to a message in the user's own terms."""
 
-import difflib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from types import NoneType
@@ -9,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from pairloop.errors import ParameterError
+from pairloop.errors import ParameterError, meant
 from pairloop.params.settings import Section, Words
 
 S = TypeVar("S", bound=Section)
@@ -55,7 +54,7 @@ def _message(section: type[Section], values: Mapping[Any, Any], place: Sequence[
     """What is wrong at a place, which pydantic gives as keys and, inside a value, more."""
     key, known = place[0], section.model_fields
     if key not in known:
-        return f"{_join(where, key)} is no parameter{_nearest(str(key), list(known))}"
+        return f"{_join(where, key)} is no parameter{meant(str(key), list(known))}"
     field, value, at = known[key], values[key], _join(where, key)
     if inner := subsection(field):
         return _message(inner, value, place[1:], at) if isinstance(value, Mapping) else _no_section(inner, value, at)
@@ -87,11 +86,6 @@ def _is_number(text: str) -> bool:
 
 def _join(where: str, key: Any) -> str:
     return f"{where}.{key}" if where else str(key)
-
-
-def _nearest(key: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    return f": did you mean {near[0]}?" if near else f". Known: {', '.join(known)}"
 
 
 def _words(kind: Any, bounds: Sequence[Any] = ()) -> str:

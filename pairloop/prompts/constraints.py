@@ -16,14 +16,13 @@ never passes for having no comma. Words are told apart by spaces and punctuation
 supported.
 """
 
-import difflib
 import json
 import re
 import reprlib
 from collections.abc import Callable
 from typing import Any
 
-from pairloop.errors import DataError
+from pairloop.errors import DataError, meant
 from pairloop.measures.texts import unspaced
 from pairloop.prompts import counting
 
@@ -127,10 +126,10 @@ def _problem(constraint: Any) -> str | None:
         return f"has no kind. Known: {', '.join(_FIELDS)}"
     kind = constraint["kind"]
     if not isinstance(kind, str) or kind not in _FIELDS:
-        return f"has the unknown kind {kind!r}{_nearest(kind, list(_FIELDS))}"
+        return f"has the unknown kind {kind!r}{meant(str(kind), list(_FIELDS))}"
     for name in constraint:
         if name not in ("kind", *_FIELDS[kind]):
-            return f"({kind}) has the unknown field {name!r}{_nearest(name, list(_FIELDS[kind]))}"
+            return f"({kind}) has the unknown field {name!r}{meant(str(name), list(_FIELDS[kind]))}"
     if not set(_FIELDS[kind]) & set(constraint):
         return f"({kind}) has no {' and no '.join(_FIELDS[kind])}"
     wrong = [f for f in _FIELDS[kind] if f in constraint and not _ALLOWED[f][1](constraint[f])]
@@ -157,11 +156,6 @@ _ALLOWED: dict[str, tuple[str, Callable[[Any], bool]]] = {
 
 def _distinct(names: list[str]) -> bool:
     return len(set(names)) == len(names)
-
-
-def _nearest(name: Any, known: list[str]) -> str:
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
-    return f": did you mean {near[0]}?" if near else f". Known: {', '.join(known)}"
 
 
 def _plain(text: str) -> str:

@@ -4,7 +4,6 @@ One rule holds for all of them. A prompt that is missing, empty or has control c
 drop and count. Whatever else is wrong is refused, all rows that have it together. Other columns are passed over.
 """
 
-import difflib
 import hashlib
 import json
 import re
@@ -14,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from pairloop.errors import DataError
+from pairloop.errors import DataError, first_line, nearest
 from pairloop.files import jsonl
 from pairloop.files.records import Row
 from pairloop.prompts import constraints
@@ -138,8 +137,7 @@ def _check_names(values: Values, place: Place) -> None:
 
 @lru_cache(maxsize=1024)  # the same names come in every row
 def _misspelt(name: str) -> str | None:
-    near = difflib.get_close_matches(name.casefold(), ("prompt", "constraints"), n=1, cutoff=0.85)
-    return near[0] if near and name not in _READ else None
+    return None if name in _READ else nearest(name.casefold(), ("prompt", "constraints"), 0.85)
 
 
 def _no_prompt(names: Iterable[str]) -> str:
@@ -180,7 +178,7 @@ def _parquet(path: Path) -> Iterator[tuple[Place, Values]]:
                     yield f"{path}, row {number}", values
                     number += 1
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as parquet ({_first_line(error)})") from error
+        raise DataError(f"{path}: cannot be read as parquet ({first_line(error)})") from error
 
 
 def _hub(source: str, split: str) -> Iterator[tuple[Place, Values]]:
@@ -196,7 +194,7 @@ def _hub(source: str, split: str) -> Iterator[tuple[Place, Values]]:
     # Whatever a hub, a proxy or a damaged cache does wrong: the user can only check these four.
     except Exception as error:
         raise DataError(
-            f"{source}: split {split} cannot be loaded ({_first_line(error)}). "
+            f"{source}: split {split} cannot be loaded ({first_line(error)}). "
             "Check the name, the revision, the split and the network, or point at a local .jsonl or .parquet file"
         ) from error
 
@@ -218,7 +216,3 @@ def _columns(names: list[str], where: str) -> list[str]:
     if not any(name in PROMPTS or _misspelt(name) == "prompt" for name in found):
         raise DataError(f"{where}: {_no_prompt(names)}")
     return found
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

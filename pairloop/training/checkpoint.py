@@ -134,4 +134,4 @@ def _is_complete(checkpoint: Path) -> bool:
 
 def _checksums(checkpoint: Path) -> dict[str, str]:
     files = sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != _MARK)
-    return {path.relative_to(checkpoint).as_posix(): references.file_sha256(path) for path in files}
+    return {path.relative_to(checkpoint).as_posix(): records.file_sha256(path) for path in files}

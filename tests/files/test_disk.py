@@ -1,7 +1,9 @@
 """A full disk and a forbidden place are one sentence that names them."""
 
+import errno
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -9,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from pairloop.errors import PairloopError
-from pairloop.files import disk
+from pairloop.files import disk, records
 from stages import common
 
 FULL = Path("/dev/full")
@@ -47,6 +49,28 @@ def test_a_block_that_writes_names_its_place_and_lets_other_errors_pass(tmp_path
         (tmp_path / "missing").read_text()
     with pytest.raises(RuntimeError, match="mine"), disk.writing(tmp_path, RuntimeError):
         raise RuntimeError("mine")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+def test_a_disk_that_fills_while_records_are_written_is_named(small_disk: Path) -> None:
+    prompt = {"prompt_id": "0", "prompt": os.urandom(50_000).hex(), "source": "here", "constraints": None}
+    for write_to in (
+        lambda path: records.write(path, records.PROMPT, [[prompt]]),
+        lambda path: records.write_json(path, prompt),
+        lambda path: records.write_text(path, prompt["prompt"]),
+    ):
+        with pytest.raises(PairloopError, match=rf"^the disk is full \({small_disk}/out; .* Free some space"):
+            write_to(small_disk / "out")
+        assert not list(small_disk.iterdir())
+
+
+def test_of_records_that_come_from_elsewhere_the_disk_that_is_full_there_is_named(tmp_path: Path) -> None:
+    def rows() -> Iterator[list[records.Row]]:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/elsewhere/file")
+        yield []
+
+    with pytest.raises(PairloopError, match=r"^the disk is full \(/elsewhere/file; "):
+        records.write(tmp_path / "out", records.PROMPT, rows())
 
 
 @click.command(cls=common.Verb)

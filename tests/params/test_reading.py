@@ -159,3 +159,12 @@ def test_a_recipe_that_is_no_yaml_is_named(tmp_path: Path) -> None:
     found = project.run(sys.executable, "-m", "stages.plan", "+recipe=mine", check=False)
     assert found.returncode == 1 and "Traceback" not in found.stderr
     assert "a recipe is no valid YAML" in found.stderr and 'recipe/mine.yaml", line 3' in found.stderr
+
+
+def test_a_recipe_in_another_encoding_is_a_sentence(tmp_path: Path) -> None:
+    project = new_project(tmp_path / "project")
+    recipe = "# @package _global_\ntrain: {beta: 0.2}  # fünf\n"
+    (project.folder / "conf/recipe/mine.yaml").write_text(recipe, encoding="latin-1")
+    found = project.run(sys.executable, "-m", "stages.plan", "+recipe=mine", check=False)
+    assert found.returncode == 1 and "Traceback" not in found.stderr
+    assert found.stderr.startswith("Error: conf: a recipe is no UTF-8 (")

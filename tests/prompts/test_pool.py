@@ -286,7 +286,7 @@ def test_where_near_duplicates_use_up_the_pool_the_message_names_the_parameter(t
     }
     (tmp_path / "params.yaml").write_text(json.dumps(params_file))
     monkeypatch.chdir(tmp_path)
-    found = CliRunner().invoke(pool_stage.main, ["pool.parquet", "eval.parquet", "pool.json"])
+    found = CliRunner().invoke(pool_stage.main, ["models/iteration_0", "pool.parquet", "eval.parquet", "pool.json"])
     assert found.exit_code == 1 and "the pool has 0 (of 1; " in found.output
     assert (
         "Of 300 prompts that were read, left out are 299 as near_duplicate (pool.near_duplicate is 0.7" in found.output

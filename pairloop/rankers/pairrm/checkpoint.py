@@ -62,7 +62,7 @@ def load(folder: Path, dtype: str, reading: Reading = READINGS["pairrm"]) -> Che
     for name in _FILES:
         if not (folder / name).is_file():
             raise ModelError(f"{folder}: has no {name}; a pairwise ranker is {', '.join(_FILES)}")
-    stated: dict[str, Any] = _readable(folder, "config.json", lambda path: json.loads(path.read_text()))
+    stated: dict[str, Any] = _readable(folder, "config.json", lambda path: json.loads(path.read_text(encoding="utf-8")))
     _check_kind(stated, folder)
     tensors = _readable(folder, "model.safetensors", load_file)
     tokenizer = _tokenizer(folder)

@@ -20,6 +20,7 @@ from pairrm_data import (
 )
 
 from pairloop.errors import ModelError, RankingError
+from pairloop.files import records
 from pairloop.models import fetch, references
 from pairloop.params import Rankers
 from pairloop.rankers import scoring
@@ -295,7 +296,7 @@ def test_the_pipeline_scores_among_all_responses_and_keeps_finished_shards(folde
 def test_other_weights_are_other_scores_to_the_store(folders, tmp_path):
     target = copy_of(folders["own"], tmp_path)
     before = ranking(target).fingerprint
-    assert before["files"]["0"]["model.safetensors"] == references.file_sha256(target / "model.safetensors")
+    assert before["files"]["0"]["model.safetensors"] == records.file_sha256(target / "model.safetensors")
     (target / "model.safetensors").write_bytes(b"other")
     assert ranking(target).fingerprint != before
 

@@ -9,7 +9,8 @@ import pytest
 from ranker_data import WORDS, write_encoder
 
 from pairloop.errors import DataError, ModelError, TrainingError
-from pairloop.models import fetch, references, stored
+from pairloop.files import records
+from pairloop.models import fetch, stored
 from pairloop.params import Encoder as EncoderParams
 from pairloop.rankers import scoring
 from pairloop.rankers.specialist import encoder, teach
@@ -178,7 +179,7 @@ def test_a_wheel_gives_its_safetensors_and_none_of_its_code(
     names = {path.name for path in found.folder.iterdir()}
     assert names == {path.name for path in published.iterdir()} | {stored.MANIFEST}
     assert found.licence == "MIT"
-    assert references.file_sha256(found.folder / "model.safetensors") == references.file_sha256(
+    assert records.file_sha256(found.folder / "model.safetensors") == records.file_sha256(
         published / "model.safetensors"
     )
     with pytest.raises(ModelError, match=r"but encoder\.sha256 is"):
