@@ -10,7 +10,7 @@ from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
 
-from pairloop.errors import DataError
+from pairloop.errors import DataError, first_line
 from pairloop.files.records import PAIR, ROW_GROUP, Row
 from pairloop.params.ranking import PINNED
 
@@ -42,7 +42,7 @@ def fetch(published: str) -> Path:
         return Path(snapshot_download(pinned[1], revision=pinned[2], repo_type="dataset", allow_patterns=["*.parquet"]))
     except (HFValidationError, HTTPError, OSError) as error:
         raise DataError(
-            f"{published}: cannot be fetched ({_first_line(error)}). Check the name, the commit and the network, or "
+            f"{published}: cannot be fetched ({first_line(error)}). Check the name, the commit and the network, or "
             "set pair.published to a folder with a copy"
         ) from error
 
@@ -106,7 +106,7 @@ def _file(path: Path) -> Iterator[list[Row]]:
                 yield [_checked(row, f"{path}, row {number}") for number, row in enumerate(rows, first)]
                 first += len(rows)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as parquet ({_first_line(error)})") from error
+        raise DataError(f"{path}: cannot be read as parquet ({first_line(error)})") from error
 
 
 def _checked(row: Row, place: str) -> Row:
@@ -148,7 +148,3 @@ def _listed(row: Row, name: str, place: str) -> list[Any]:
     if not isinstance(found, list) or None in found:
         raise DataError(f"{place}: {name} is no list, or holds null. {_CORRECT}")
     return list(found)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -67,7 +67,7 @@ def place(scratch: Path, name: str, processes: int, config: str | None) -> Path:
         processes: how many train it.
         config: an accelerate config that starts them, or None.
     """
-    started = f"-{references.file_sha256(Path(config))[:8]}" if config else ""
+    started = f"-{records.file_sha256(Path(config))[:8]}" if config else ""
     folder = scratch / (name if processes == 1 and not config else f"{name}-{processes}{started}")
     others = sorted({path.parent for path in scratch.glob(f"{name}*/checkpoint-*")} - {folder})
     if others:
