@@ -10,7 +10,7 @@ from pairloop.pairing.choosing import Choice, Response, choose
 from pairloop.params import Pair
 from pairloop.work.shards import seed_of
 
-DOUBLINGS, HALVINGS = 30, 30
+DOUBLINGS, HALVINGS = 30, 20
 """At most so often the penalty is doubled until it is too large, and then the interval halved."""
 
 Prompts = Mapping[str, Sequence[Response]]
@@ -95,11 +95,13 @@ def _balanced(rule: Rule, prompts: Prompts) -> float:
         return tried[penalty] * start > 0
 
     near, far = 0.0, _spread(prompts)
-    for _ in range(DOUBLINGS if start else 0):
-        if not too_small(far):
+    for _ in range(DOUBLINGS):
+        if start == 0 or not too_small(far):
             break
         near, far = far, 2 * far
-    for _ in range(HALVINGS if start else 0):
+    for _ in range(HALVINGS):
+        if 0 in tried.values():
+            break
         middle = (near + far) / 2
         near, far = (middle, far) if too_small(middle) else (near, middle)
     return min(tried, key=lambda penalty: (abs(tried[penalty]), abs(penalty)))

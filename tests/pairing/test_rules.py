@@ -67,9 +67,11 @@ def test_no_penalty_is_found_where_none_is_needed_or_none_would_help() -> None:
 
 
 def test_lengths_are_balanced_over_the_pairs_that_are_kept() -> None:
-    rows = ranked(0.1, 200)
-    held, _ = made(rows, Pair(length_penalty="auto", keep_share=0.3))
-    assert len(held) == 60 and abs(longer(held)) < 1.5
+    rows, share = ranked(-0.1, 200), 0.3
+    held, _ = made(rows, Pair(length_penalty="auto", keep_share=share))
+    assert len(held) == 60 and abs(longer(held)) < 0.5
+    over_all = settled(rows, Pair(length_penalty="auto")).penalty
+    assert abs(longer(made(rows, Pair(length_penalty=over_all, keep_share=share))[0])) > 1
 
 
 TIED = row([1.0, 3.0, 3.0, 0.0, 2.0, 0.0, 0.0], [words(n) for n in (9, 8, 4, 1, 7, 6, 2)])
