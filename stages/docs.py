@@ -60,6 +60,11 @@ def schema() -> str:
         "description": "Follows from `iterations` and `overrides`: `dvc exp run` writes it, and nobody else.",
         "type": "object",
     }
+    found["properties"]["defaults"] = {
+        "description": "Of a recipe only: the recipes that it starts from, and `_self_`, where its own values stand.",
+        "type": "array",
+        "items": {"type": "string"},
+    }
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return json.dumps(dialect | found, indent=2, ensure_ascii=False) + "\n"
 
