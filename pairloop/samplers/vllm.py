@@ -138,7 +138,7 @@ def installed() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     raise ModelError(
-        "the engine is vllm, which is not installed here. With a GPU: pip install 'pairloop[vllm]'. Without: "
+        "the engine is vllm, which is not installed here. With a GPU: `make gpu-env`, and run in .venv-gpu. Without: "
         "`make vllm-env`, and run in .venv-vllm. Or set the engine to transformers."
     )
 

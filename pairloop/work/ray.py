@@ -134,7 +134,9 @@ class Actors:
             import ray
             import ray.data
         except ImportError as error:
-            raise EngineError(f"engine ray: Ray is not installed ({error}): pip install 'pairloop[ray]'") from None
+            raise EngineError(
+                f"engine ray: Ray is not installed ({error}): in the project's folder, pip install '.[ray]'"
+            ) from None
         if not ray.is_initialized():
             _connect(ray, self.params.address)
         return ray

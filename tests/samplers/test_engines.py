@@ -43,7 +43,7 @@ def pretend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_an_engine_that_is_not_installed_names_the_extra_and_the_environment(tiny_base: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError) as error:
         speaker(tiny_base, tmp_path, engine="vllm").sample([Request("Hi", (1,))])
-    assert "pip install 'pairloop[vllm]'" in error.value.message and "make vllm-env" in error.value.message
+    assert "make gpu-env" in error.value.message and "make vllm-env" in error.value.message
 
 
 def test_the_build_for_gpus_without_a_gpu_is_one_sentence(pretend: Any, tiny_base: Path, tmp_path: Path) -> None:

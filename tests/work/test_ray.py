@@ -241,7 +241,7 @@ list(shards.shards([{"n": 1}], 1, {}, list, Path("scratch"), elsewhere))
     ("before", "message"),
     [
         ("", "ray.address: no Ray cluster can be reached at 127.0.0.1:1 "),
-        ("import sys; sys.modules['ray'] = None", "pip install 'pairloop[ray]'"),
+        ("import sys; sys.modules['ray'] = None", "pip install '.[ray]'"),
     ],
 )
 def test_no_cluster_and_no_ray_are_each_one_message(tmp_path: Path, before: str, message: str) -> None:

@@ -104,7 +104,7 @@ def _package() -> Any:
     except ImportError as error:
         raise ModelError(
             f"the ranker llm_blender needs a package that cannot be imported ({error}): "
-            "pip install 'pairloop[llm-blender]'. The ranker pairrm gives the same scores without it"
+            "in the project's folder, pip install '.[llm-blender]'. The ranker pairrm gives the same scores without it"
         ) from error
     return llm_blender
 
