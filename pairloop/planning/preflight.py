@@ -63,7 +63,8 @@ def memory(estimates: Sequence[Estimate], machine: Machine) -> list[Finding]:
         "rank": "lower rank.batch_tokens",
         "eval": "raise vllm.tensor_parallel_size, or lower rank.batch_tokens or eval.shard_prompts",
     }
-    worst = {one.work.verb: one for one in sorted(found, key=lambda one: one.memory)}
+    verbs = dict.fromkeys(one.work.verb for one in found)
+    worst = {verb: max((one for one in found if one.work.verb == verb), key=lambda one: one.memory) for verb in verbs}
     return [
         Finding(
             "no-go",
