@@ -166,7 +166,9 @@ def _here(gpus: bool) -> Machine:
         return Machine(found, torch.cuda.device_count())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     # The bandwidth of a processor is not planned with.
-    return Machine(Device(f"{torch.get_num_threads()} cores", memory, _multiplied(), 1.0, gpu=False))
+    cores = torch.get_num_threads()
+    name = f"{cores} core{'s' if cores > 1 else ''}"
+    return Machine(Device(name, memory, _multiplied(), 1.0, gpu=False))
 
 
 def _multiplied() -> float:
@@ -250,7 +252,7 @@ def _weights_cache(params: Params) -> Path:
 
 def _template(folder: Path | None) -> list[Finding]:
     if folder is None or not (folder / "tokenizer.json").is_file():
-        return [Finding("warning", "chat template: not on this machine: python -m stages.base fetches and checks it")]
+        return [Finding("warning", "chat template: not on this machine: `dvc repro base` fetches and checks it")]
     return preflight.template(references.load_tokenizer(folder))
 
 

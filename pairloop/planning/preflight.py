@@ -185,7 +185,7 @@ def context(params: Params, size: Size) -> list[Finding]:
     own = params.vllm.max_model_len if params.sampler == "vllm" else None
     limits = [limit for limit in (size.context, own) if limit]
     if not limits:
-        return [Finding("warning", "context: not known before the model is here: python -m stages.base tells")]
+        return [Finding("warning", "context: not known before the model is here: `dvc repro base` tells")]
     found = []
     if longest > min(limits):
         found.append(

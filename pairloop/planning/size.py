@@ -85,7 +85,7 @@ def of(reference: str, folder: Path | None, parameters: float | None = None) -> 
     if named is None:
         raise ModelError(
             f"base.model is {reference}, which is not on this machine, and its name does not say how large it is. Give "
-            "its parameters, such as --parameters 7.2e9, or fetch it: python -m stages.base"
+            "its parameters, such as --parameters 7.2e9, or fetch it: `dvc repro base`"
         )
     source = "--parameters" if parameters else f"assumed from the name, {named / 1e9:g} billion parameters"
     return assumed(named, source)
