@@ -58,6 +58,8 @@ def main(
 def _job(params: Params, iteration: int, models: tuple[Path, Path], responses: Path, splits: tuple[Path, Path]) -> Job:
     pairs, test_pairs = (records.read(path, records.PAIR) for path in splits)
     base, parent = models
+    with_logps = params.train.reference_logps == "sampled"
+    sampled, logps = ({}, {}) if params.pair.published else _sampled(responses, [*pairs, *test_pairs], with_logps)
     return Job(
         pairs=pairs,
         test_pairs=test_pairs,
@@ -68,7 +70,8 @@ def _job(params: Params, iteration: int, models: tuple[Path, Path], responses: P
         seed=params.seed,
         iteration=iteration,
         splits={path.stem: records.file_sha256(path) for path in splits},
-        sampled={} if params.pair.published else _sampled(responses, [*pairs, *test_pairs]),
+        sampled=sampled,
+        logps=logps,
         engine=_origin(params),
     )
 
@@ -79,16 +82,25 @@ def _origin(params: Params) -> str:
     return reproducible.promise(params.sampler, params.generate.batch_invariant)
 
 
-def _sampled(responses: Path, pairs: list[Row]) -> dict[tuple[str, str], "array[int]"]:
-    """The tokens of the pairs' responses. Of equal texts those of the first: which was paired cannot be told."""
+def _sampled(
+    responses: Path, pairs: list[Row], with_logps: bool
+) -> tuple[dict[tuple[str, str], "array[int]"], dict[tuple[str, str], "array[float]"]]:
+    """The tokens of the pairs' responses, and their log-probabilities where these are asked for and there.
+
+    Of equal texts those of the first: which was paired cannot be told.
+    """
     wanted = {(pair["prompt_id"], pair[side][-1]["content"]) for pair in pairs for side in ("chosen", "rejected")}
     found: dict[tuple[str, str], array[int]] = {}
+    likely: dict[tuple[str, str], array[float]] = {}
     for batch in records.stream(responses, records.RESPONSE):
         for row in batch:
-            for text, ids in zip(row["responses"], row["token_ids"], strict=True):
-                if (row["prompt_id"], text) in wanted:
-                    found.setdefault((row["prompt_id"], text), array("i", ids))
-    return found
+            for i, (text, ids) in enumerate(zip(row["responses"], row["token_ids"], strict=True)):
+                key = row["prompt_id"], text
+                if key in wanted and key not in found:
+                    found[key] = array("i", ids)
+                    if with_logps and row["logps"] is not None:
+                        likely[key] = array("f", row["logps"][i])
+    return found, likely
 
 
 if __name__ == "__main__":

@@ -103,6 +103,15 @@ class Train(Section):
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
 
+    share_prompts: bool = True
+    """Read what the sequences of a batch begin with, template and prompt, once instead of with every response. The
+    losses are the same. A model for which they would not be is noticed, and read as TRL reads it."""
+
+    reference_logps: Literal["computed", "sampled"] = "computed"
+    """Where the reference's log-probabilities of the training pairs come from. `sampled` takes those that sampling has
+    stored, which saves a pass over the data, where the reference is what sampled (`reference: previous`); where they
+    are missing, or not near the trainer's own, they are computed."""
+
     lora_r: Count = 8
     """Rank of the adapter's matrices. The adapter's size is in proportion."""
 

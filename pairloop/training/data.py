@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import compress
 from typing import Any
 
 from pairloop.errors import DataError
@@ -28,6 +27,9 @@ class Encoded:
 
     prompts: list[str]
     """The prompt_id of each row."""
+
+    numbers: list[int]
+    """Which of the pairs each row is made from, counted from 0."""
 
     dropped: dict[str, int]
     """Pairs left out, by reason."""
@@ -78,12 +80,13 @@ def encode(
         if wins is not None:
             row["win_probabilities"] = [_win(number, pair, side, wins) for side in _SIDES]
         rows.append(row)
-    fits = [len(row["prompt_ids"]) < max_length for row in rows]
-    kept = list(compress(rows, fits))
+    numbers = [number for number, row in enumerate(rows) if len(row["prompt_ids"]) < max_length]
+    kept = [rows[number] for number in numbers]
     whole = [[len(row["prompt_ids"]) + len(row[f"{side}_ids"]) for side in _SIDES] for row in kept]
     return Encoded(
         rows=kept,
-        prompts=[pair["prompt_id"] for pair in compress(pairs, fits)],
+        prompts=[pairs[number]["prompt_id"] for number in numbers],
+        numbers=numbers,
         dropped={"prompt_too_long": len(rows) - len(kept)},
         truncated_responses=sum(length > max_length for row in whole for length in row),
         lengths=[(min(chosen, max_length), min(rejected, max_length)) for chosen, rejected in whole],

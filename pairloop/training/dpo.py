@@ -18,7 +18,7 @@ from pairloop.errors import DataError, TrainingError
 from pairloop.files.records import Row
 from pairloop.models import four_bit, references
 from pairloop.params import Train
-from pairloop.training import batches, checkpoint, data, job_file, memory, policy, result, workers
+from pairloop.training import batches, checkpoint, data, job_file, memory, policy, reference, result, workers
 from pairloop.work import shards
 
 Log = Callable[[int, dict[str, float]], None]
@@ -60,6 +60,9 @@ class Job:
 
     win_probabilities: data.Wins = field(default_factory=dict)
     """How likely the pairs' responses are to beat the others of their prompt, for the loss sppo_soft."""
+
+    logps: reference.Known = field(default_factory=dict)
+    """The log-probabilities of those responses, where sampling gave them."""
 
     engine: str = ""
     """A sentence about the engine that sampled the responses, for the model card."""
@@ -125,6 +128,7 @@ def fingerprint(job: Job) -> str:
         "parent": references.fingerprint(job.parent),
         "base": references.fingerprint(job.base),
         "parameters": result.parameters(job),
+        "logps": sorted([*key, list(logps)] for key, logps in job.logps.items()),
         "sampled": sorted([*key, list(ids)] for key, ids in job.sampled.items()),
         "win_probabilities": sorted([*key, value] for key, value in job.win_probabilities.items()),
         "packages": checkpoint.packages(job.params.method),
@@ -142,17 +146,19 @@ def work(job: Job, out: Path, folder: Path, log: Log, rank: int = 0, processes: 
 
     tokenizer = references.load_tokenizer(job.base)
     wins = job.win_probabilities if "sppo_soft" in job.params.loss else None
+    shuffled = data.shuffle(job.pairs, job.seed, job.iteration)
     pairs, test = (
         data.encode(rows, tokenizer, job.params.max_length, job.sampled, wanted)
-        for rows, wanted in ((data.shuffle(job.pairs, job.seed, job.iteration), wins), (job.test_pairs, None))
+        for rows, wanted in ((shuffled, wins), (job.test_pairs, None))
     )
     _check_rows(job, pairs, test)
+    start = policy.Start(job.parent, job.base, job.params, job.dtype, job.iteration)
+    reference.take_sampled(shuffled, pairs, job.params, job.logps, start.held_to_sampler)
     plans = {
         "train": batches.plan(pairs.longest, job.params.batch_pairs, processes, job.params.per_device_train_batch_size),
         "eval": batches.plan(test.longest, len(test.rows), processes, job.params.per_device_train_batch_size),
     }
     prompts = [pairs.prompts[i : i + job.params.batch_pairs] for i in range(0, len(pairs.rows), job.params.batch_pairs)]
-    start = policy.Start(job.parent, job.base, job.params, job.dtype, job.iteration)
     with trainer.settled(), memory.enough(job.params):
         model = policy.load(start)
         passes = len(plans["train"][0][0])
@@ -160,7 +166,7 @@ def work(job: Job, out: Path, folder: Path, log: Log, rank: int = 0, processes: 
             saved = four_bit.trained(model) if job.params.method == "qlora" else {}
             tuning = trainer.build(
                 policy=model,
-                reference=policy.reference(start),
+                held_to=policy.reference(start),
                 adapter=policy.fresh_adapter(start, model),
                 tokenizer=tokenizer,
                 config=trainer.configure(job.params, job.dtype, _seed(job), len(pairs.rows), passes, folder),
@@ -168,6 +174,7 @@ def work(job: Job, out: Path, folder: Path, log: Log, rank: int = 0, processes: 
                 test=test.rows,
                 plans={name: list(chain(*plan[rank])) for name, plan in plans.items()},
                 watch=watch.Watch(log, prompts),
+                share_prompts=job.params.share_prompts,
             )
             if job.params.method == "qlora":
                 four_bit.keep_precise(tuning.model, saved)

@@ -33,6 +33,11 @@ class Start:
         """Whether training starts from the base itself."""
         return references.fingerprint(self.parent) == references.fingerprint(self.base)
 
+    @property
+    def held_to_sampler(self) -> bool:
+        """Whether the reference is the model that sampled the responses."""
+        return self.params.reference == "previous" or self.is_first
+
 
 def load(start: Start) -> Any:
     """The model to train: the base (which gets a fresh adapter), the parent's adapter on the base, or all weights.
@@ -62,7 +67,7 @@ def load(start: Start) -> Any:
 
 def reference(start: Start) -> Any:
     """The base, if training is held to it and does not start from it; else None: TRL takes the policy as it starts."""
-    return None if start.params.reference == "previous" or start.is_first else _base(start)
+    return None if start.held_to_sampler else _base(start)
 
 
 def fresh_adapter(start: Start, policy: Any) -> Any:

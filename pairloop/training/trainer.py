@@ -20,7 +20,7 @@ from transformers import PrinterCallback
 
 from pairloop.files import disk
 from pairloop.params import Train
-from pairloop.training import losses, sharing
+from pairloop.training import forward, losses, reference, sharing
 from pairloop.training.batches import Batch
 from pairloop.training.dropout import without_dropout
 from pairloop.training.watch import Watch
@@ -39,8 +39,9 @@ class PairTrainer(losses.LossTrainer):
         # real ones, and the ids would not be those that sampling used.
         return dataset
 
-    def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
-        return sharing.with_reference(self, dataset, self.plans[name])
+    def _precompute_ref_logps(self, dataset: Any, *_: Any) -> Any:
+        # Later, by `reference.fill`: the model does not read as it will yet.
+        return dataset
 
     def get_train_dataloader(self) -> Any:
         """The planned batches."""
@@ -122,7 +123,7 @@ def warmup_steps(params: Train, rows: int) -> int:
 
 def build(
     policy: Any,
-    reference: Any,
+    held_to: Any,
     tokenizer: Any,
     config: Any,
     train: list[Any],
@@ -130,12 +131,13 @@ def build(
     plans: Mapping[str, Sequence[Batch]],
     adapter: Any,
     watch: Watch,
+    share_prompts: bool,
 ) -> Any:
     """A trainer that holds the reference's log-probabilities of all rows.
 
     Args:
         policy: the model to train.
-        reference: the model to hold it to, or None for the policy as it is now.
+        held_to: the model to hold it to, or None for the policy as it is now.
         tokenizer: the base's.
         config: from `configure`.
         train: rows of `data.encode`, in the order of training.
@@ -143,11 +145,12 @@ def build(
         plans: what this device computes of both, as `train` and `eval`.
         adapter: a LoraConfig for a fresh adapter on the policy, or None.
         watch: follows the run.
+        share_prompts: read common beginnings once.
     """
     trainer = PairTrainer(
         plans=plans,
         model=policy,
-        ref_model=reference,
+        ref_model=held_to,
         args=config,
         train_dataset=datasets.Dataset.from_list(train),
         eval_dataset=datasets.Dataset.from_list(test),
@@ -157,6 +160,8 @@ def build(
         callbacks=[watch],
     )
     trainer.remove_callback(PrinterCallback)
+    forward.prepare(trainer, share_prompts)
+    reference.fill(trainer)
     # Its log-probabilities are stored, and the loss reads those: the model need not stay in memory.
     trainer.ref_model = None
     return trainer
@@ -175,7 +180,7 @@ def held_out(trainer: Any) -> dict[str, float]:
     trainer.model.eval()
 
     def values(batch: dict[str, Any]) -> Iterator[tuple[float, bool]]:
-        tokens, mask = log_probabilities(trainer, batch)
+        tokens, mask = forward.log_probabilities(trainer, batch)
         chosen, rejected = (tokens.sum(dim=1) / mask.sum(dim=1).clamp(min=1)).chunk(2)
         prefers = (chosen > rejected).tolist()
         sums = losses.response_log_probabilities(tokens, mask, trainer.ld_alpha)
@@ -190,20 +195,6 @@ def held_out(trainer: Any) -> dict[str, float]:
         "margin": math.fsum(margins) / len(margins),
         "logp_accuracy": sum(prefers) / len(prefers),
     }
-
-
-def log_probabilities(trainer: Any, batch: Any) -> tuple[Any, Any]:
-    """Of the 2B responses of a batch, B chosen ones, then B rejected: log-probability of each token, and which count.
-
-    Returns:
-        Tensors [2B, T]: nats, 0 outside the response; 1 for a response's token and 0 for others.
-    """
-    labels = batch["input_ids"].masked_fill(batch["completion_mask"] == 0, -100)
-    with torch.no_grad(), trainer.accelerator.autocast():
-        output = trainer.model(
-            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], labels=labels, fused_lm_head=True
-        )
-    return output.log_probs, batch["completion_mask"][:, 1:]
 
 
 def run(trainer: Any, checkpoint: Path | None) -> None:
