@@ -33,6 +33,14 @@ def test_fewer_held_out_prompts_than_evaluation_answers_are_refused_when_they_ar
     )
 
 
+def test_the_plan_of_more_iterations_than_the_pool_has_prompts_for_is_refused(fresh: Project) -> None:
+    fresh.run(*BASE)
+    fresh.run(*POOL)
+    found = fresh.run(*PLAN, "prompts.per_iteration=5000", check=False)
+    assert found.returncode == 1
+    assert found.stderr.startswith("Error: iteration 1 needs prompts 1 to 5000, the pool has 676 (of 684; 8 are")
+
+
 def test_prompts_that_leave_no_room_for_an_answer_are_refused_when_they_are_read_and_by_the_plan(
     fresh: Project,
 ) -> None:
