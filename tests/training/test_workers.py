@@ -71,7 +71,8 @@ def test_two_processes_learn_what_one_does(single: Run, tmp_path: Path) -> None:
     params = replaced(single.job.params, "train", per_device_train_batch_size=1, devices=2)
     run = Run(dataclasses.replace(single.job, params=params), tmp_path)
     check_same(run, single)
-    assert run.metrics["wasted_tokens"] < single.metrics["wasted_tokens"]
+    # Pairs alone in their batch still have two lengths, and the 13th is computed twice.
+    assert 0 < run.metrics["wasted_tokens"] < 0.2
     assert psutil.Process().children() == []
 
 
@@ -149,7 +150,7 @@ def test_a_process_that_is_killed_ends_the_others_and_is_named(tiny_base: Path, 
 
 @pytest.mark.slow
 def test_a_disk_that_fills_while_two_processes_write_a_checkpoint_is_named(tiny_base: Path, tmp_path: Path) -> None:
-    job = make_job(tiny_base, changed(num_train_epochs=4, save_steps=4, devices=2))
+    job = make_job(tiny_base, changed(num_train_epochs=4, save_steps=8, devices=2))
     scratch = tmp_path / "scratch" / f"{dpo.fingerprint(job)}-2"
 
     def fill(step: int, values: dict[str, float]) -> None:
@@ -159,7 +160,7 @@ def test_a_disk_that_fills_while_two_processes_write_a_checkpoint_is_named(tiny_
 
     with pytest.raises(PairloopError, match=rf"^the disk is full \({scratch}; \d"):
         dpo.train(job, tmp_path / "model", tmp_path / "scratch", fill)
-    assert checkpoint.newest(scratch) == scratch / "checkpoint-12"
+    assert checkpoint.newest(scratch) == scratch / "checkpoint-8"
 
 
 def test_checkpoints_of_another_number_of_processes_are_left_alone_and_named(
