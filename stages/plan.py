@@ -192,12 +192,12 @@ def _run_before() -> tuple[list[Params], dict[str, float]] | None:
     lock = Path("dvc.lock")
     if not lock.is_file():
         return None
-    stages = yaml.safe_load(lock.read_text(encoding="utf-8"))["stages"]
-    values = stages.get("schedule", {}).get("params", {}).get(str(common.PARAMS))
     try:
+        stages = yaml.safe_load(lock.read_text(encoding="utf-8")).get("stages", {})
+        values = stages.get("schedule", {}).get("params", {}).get(str(common.PARAMS))
         return (_iterations(values), measured.seconds(RESULTS)) if values else None
-    except ParameterError:
-        return None  # it was made with parameters of before
+    except (ParameterError, AttributeError, yaml.YAMLError):
+        return None  # it was made with parameters of before, or DVC will say what is wrong with the file
 
 
 def _counts(params: Params, run: Any) -> Counts:
