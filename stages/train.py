@@ -1,15 +1,16 @@
 """train: DPO on an iteration's pairs, from the policy of the iteration before."""
 
-from array import array
+import dataclasses
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import click
 
 from pairloop.files import records
-from pairloop.files.records import Row
 from pairloop.params import Params
 from pairloop.report import reproducible
-from pairloop.training import dpo
+from pairloop.training import dpo, earlier
 from pairloop.training.dpo import Job
 from stages import common
 
@@ -21,6 +22,7 @@ from stages import common
 @click.argument("responses", type=Path)
 @click.argument("train_split", type=Path)
 @click.argument("test_split", type=Path)
+@click.argument("earlier_pairs", type=Path)
 @click.argument("model", type=Path)
 @click.argument("results", type=Path)
 def main(
@@ -30,16 +32,19 @@ def main(
     responses: Path,
     train_split: Path,
     test_split: Path,
+    earlier_pairs: Path,
     model: Path,
     results: Path,
 ) -> None:
     """Train PARENT on TRAIN_SPLIT and write MODEL; metrics and curves go into RESULTS.
 
     RESPONSES hold the tokens that were sampled; published pairs (pair.published) have none, and it is not read.
+    EARLIER_PAIRS is read where `train.data` asks for pairs of the iterations before.
     """
     from dvclive import Live
 
-    job = _job(common.load(iteration), iteration, (base, parent), responses, (train_split, test_split))
+    own = _job(common.load(iteration), iteration, (base, parent), responses, (train_split, test_split))
+    job, counts = _with_earlier(own, earlier_pairs)
     with (
         common.clock(results / "time" / "train.json") as measured,
         Live(str(results / "training"), dvcyaml=None, report=None, save_dvc_exp=False, monitor_system=False) as live,
@@ -52,14 +57,15 @@ def main(
 
         metrics = dpo.train(job, model, common.scratch() / "training", log)
         measured["tokens"] = metrics["tokens"]
-    records.write_json(results / "train.json", records.rounded(metrics))
+    records.write_json(results / "train.json", records.rounded(metrics) | {"pairs_by_iteration": counts})
 
 
 def _job(params: Params, iteration: int, models: tuple[Path, Path], responses: Path, splits: tuple[Path, Path]) -> Job:
     pairs, test_pairs = (records.read(path, records.PAIR) for path in splits)
     base, parent = models
-    with_logps = params.train.reference_logps == "sampled"
-    sampled, logps = ({}, {}) if params.pair.published else _sampled(responses, [*pairs, *test_pairs], with_logps)
+    everything = [*pairs, *test_pairs]
+    given, invariant = params.pair.published, params.generate.batch_invariant
+    with_logps = params.train.reference_logps == "sampled" and not given
     return Job(
         pairs=pairs,
         test_pairs=test_pairs,
@@ -70,37 +76,24 @@ def _job(params: Params, iteration: int, models: tuple[Path, Path], responses: P
         seed=params.seed,
         iteration=iteration,
         splits={path.stem: records.file_sha256(path) for path in splits},
-        sampled=sampled,
-        logps=logps,
-        engine=_origin(params),
+        sampled={} if given else earlier.sampled(responses, everything, "token_ids"),
+        logps=earlier.sampled(responses, everything, "logps") if with_logps else {},
+        engine=reproducible.given(given) if given else reproducible.promise(params.sampler, invariant),
     )
 
 
-def _origin(params: Params) -> str:
-    if params.pair.published:
-        return reproducible.given(params.pair.published)
-    return reproducible.promise(params.sampler, params.generate.batch_invariant)
-
-
-def _sampled(
-    responses: Path, pairs: list[Row], with_logps: bool
-) -> tuple[dict[tuple[str, str], "array[int]"], dict[tuple[str, str], "array[float]"]]:
-    """The tokens of the pairs' responses, and their log-probabilities where these are asked for and there.
-
-    Of equal texts those of the first: which was paired cannot be told.
-    """
-    wanted = {(pair["prompt_id"], pair[side][-1]["content"]) for pair in pairs for side in ("chosen", "rejected")}
-    found: dict[tuple[str, str], array[int]] = {}
-    likely: dict[tuple[str, str], array[float]] = {}
-    for batch in records.stream(responses, records.RESPONSE):
-        for row in batch:
-            for i, (text, ids) in enumerate(zip(row["responses"], row["token_ids"], strict=True)):
-                key = row["prompt_id"], text
-                if key in wanted and key not in found:
-                    found[key] = array("i", ids)
-                    if with_logps and row["logps"] is not None:
-                        likely[key] = array("f", row["logps"][i])
-    return found, likely
+def _with_earlier(job: Job, path: Path) -> tuple[Job, dict[str, int]]:
+    """The job with the pairs of the iterations before that `train.data` asks for, and how many come from each."""
+    asked = job.iteration > 1 and job.params.data != "current"
+    found = records.read(path, records.EARLIER) if asked else []
+    chosen = earlier.choose(job.pairs, found, job.params, job.seed, job.iteration)
+    counts = Counter(row["iteration"] for row in chosen) | Counter({job.iteration: len(job.pairs)})
+    more: dict[str, Any] = {
+        "pairs": [*job.pairs, *chosen],
+        "sampled": earlier.known(chosen) | dict(job.sampled),
+        "splits": {**job.splits, **({path.stem: records.file_sha256(path)} if asked else {})},
+    }
+    return dataclasses.replace(job, **more), {str(n): count for n, count in sorted(counts.items())}
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ conf/schedule.yaml calls `schedule`. It may import nothing of the project: `dvc`
 """
 
 import re
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -27,11 +28,14 @@ FILES = {
 NO_FILE = "conf/no_file"
 """Stands for a parameter that names none: something that is there and never changes."""
 
+EARLIER = "data/iteration_{}/earlier.parquet"
+"""The pairs of the iterations before one, with their tokens."""
+
 
 def schedule(iterations: int, overrides: DictConfig, *, _root_: DictConfig) -> DictConfig:
-    """The iterations to loop over, those of them that sample and rank, the models to evaluate, and the files to watch.
+    """The iterations to loop over, those that hand on their pairs, the models to evaluate, and the files to watch.
 
-    Models after the base read its answers to the prompts too.
+    Iterations name the files that they read, and models the prompts; those after the base read its answers too.
     """
     if type(iterations) is not int or iterations < 1:
         raise ValueError(f"iterations must be a whole number above 0, not {iterations!r}")
@@ -49,15 +53,23 @@ def schedule(iterations: int, overrides: DictConfig, *, _root_: DictConfig) -> D
     published = OmegaConf.select(_root_, "pair.published") is not None
     # String keys: DVC drops foreach stages whose keys are numbers.
     numbers = {str(n): n for n in range(1, iterations + 1)}
+    replaying = [n for n in numbers.values() if n > 1 and _train(_root_, overrides, n, "data") != "current"]
     return OmegaConf.create(
         {
             "iterations": {
                 key: {"previous": n - 1}
                 | _read(n, published)
+                | {"earlier": EARLIER.format(n) if n in replaying else NO_FILE}
                 | {step: overrides.get(key, {}).get(step, {}) for step in STEPS}
                 for key, n in numbers.items()
             },
             "sampled": {} if published else {key: {"previous": n - 1} for key, n in numbers.items()},
+            # One hands on to the next, up to the last iteration that trains on them.
+            "earlier": {
+                str(n): {"previous": n - 1, "before": EARLIER.format(n - 1) if n > 2 else NO_FILE}
+                | {"responses": _read(n - 1, published)["responses"]}
+                for n in range(2, max(replaying, default=1) + 1)
+            },
             "models": {
                 "0": {"prompts": "data/eval.parquet"},
                 **{str(n): {"prompts": "data/iteration_0/answers.parquet"} for n in range(1, iterations + 1)},
@@ -77,6 +89,12 @@ def _read(number: int, published: bool) -> dict[str, str]:
     return {"slice": f"{folder}/prompts.parquet"} | {
         name: f"{folder}/{name}.parquet" for name in ("rankings", "responses")
     }
+
+
+def _train(root: DictConfig, overrides: DictConfig, iteration: int, name: str) -> Any:
+    """The value of a parameter of training in an iteration."""
+    own = overrides.get(str(iteration), {}).get("train", {})
+    return own[name] if name in own else root.train[name]
 
 
 def _file(root: DictConfig, section: str, name: str) -> str:

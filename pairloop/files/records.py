@@ -55,6 +55,14 @@ PAIR = {
 }
 """A preference pair: the six columns of snorkelai/Snorkel-Mistral-PairRM-DPO-Dataset, in its order."""
 
+EARLIER = {
+    "iteration": "int32",
+    **{name: PAIR[name] for name in ("prompt_id", "prompt", "chosen", "rejected")},
+    "chosen_ids": "list<int32>",
+    "rejected_ids": "list<int32>",
+}
+"""A preference pair of an iteration before, with the tokens of its responses, null where only the text is known."""
+
 Schema = dict[str, str]
 
 _CONTENT = b"pairloop.rows.sha256"
@@ -72,6 +80,7 @@ def arrow_schema(schema: Schema) -> Any:
     message = pa.struct([("content", pa.string()), ("role", pa.string())])
     types = {
         "string": pa.string(),
+        "int32": pa.int32(),
         _STRINGS: pa.list_(pa.string()),
         "list<int32>": pa.list_(pa.int32()),
         "list<list<int32>>": pa.list_(pa.list_(pa.int32())),
@@ -139,13 +148,15 @@ def _add(content: Any, rows: list[Row]) -> None:
         content.update(f"{json.dumps(row)}\n".encode())
 
 
+_MAY_BE_NULL = ("constraints", "comparisons", "logps", "chosen_ids", "rejected_ids")
+
 _REMAKE = "Delete it and run `dvc repro`. If it comes back the same, `python -m stages.check` says why and what to do."
 
 
 def _check_row(path: Path, number: int, row: Row) -> None:
     """Every list of a row has one item per response, and no cell is empty that must not be."""
     for name, value in row.items():
-        if value is None and name not in ("constraints", "comparisons", "logps"):
+        if value is None and name not in _MAY_BE_NULL:
             raise DataError(f"{path}, row {number}: {name} is null. {_REMAKE}")
     count = len(row["responses"]) if "responses" in row else None
     for name in ("finish_reasons", "token_counts", "token_ids", "logps", "scores", "comparisons"):
