@@ -10,7 +10,7 @@ import click
 from pairloop.files import records
 from pairloop.params import Params
 from pairloop.report import reproducible
-from pairloop.training import dpo, earlier
+from pairloop.training import dpo, earlier, wins
 from pairloop.training.dpo import Job
 from stages import common
 
@@ -23,6 +23,7 @@ from stages import common
 @click.argument("train_split", type=Path)
 @click.argument("test_split", type=Path)
 @click.argument("earlier_pairs", type=Path)
+@click.argument("rankings", type=Path)
 @click.argument("model", type=Path)
 @click.argument("results", type=Path)
 def main(
@@ -33,18 +34,22 @@ def main(
     train_split: Path,
     test_split: Path,
     earlier_pairs: Path,
+    rankings: Path,
     model: Path,
     results: Path,
 ) -> None:
     """Train PARENT on TRAIN_SPLIT and write MODEL; metrics and curves go into RESULTS.
 
     RESPONSES hold the tokens that were sampled; published pairs (pair.published) have none, and it is not read.
-    EARLIER_PAIRS is read where `train.data` asks for pairs of the iterations before.
+    EARLIER_PAIRS is read where `train.data` asks for pairs of the iterations before, and RANKINGS where `train.loss`
+    asks how likely a response is to win.
     """
     from dvclive import Live
 
     own = _job(common.load(iteration), iteration, (base, parent), responses, (train_split, test_split))
     job, counts = _with_earlier(own, earlier_pairs)
+    if "sppo_soft" in job.params.loss:
+        job = dataclasses.replace(job, win_probabilities=_wins(rankings, {pair["prompt_id"] for pair in job.pairs}))
     with (
         common.clock(results / "time" / "train.json") as measured,
         Live(str(results / "training"), dvcyaml=None, report=None, save_dvc_exp=False, monitor_system=False) as live,
@@ -80,6 +85,17 @@ def _job(params: Params, iteration: int, models: tuple[Path, Path], responses: P
         logps=earlier.sampled(responses, everything, "logps") if with_logps else {},
         engine=reproducible.given(given) if given else reproducible.promise(params.sampler, invariant),
     )
+
+
+def _wins(rankings: Path, prompts: set[str]) -> dict[tuple[str, str], float]:
+    """How likely each response to some prompts is to beat the prompt's others; equal texts are as likely."""
+    ranked = (row for batch in records.stream(rankings, records.RANKING) for row in batch)
+    return {
+        (row["prompt_id"], text): probability
+        for row in ranked
+        if row["prompt_id"] in prompts
+        for text, probability in zip(row["responses"], wins.win_probabilities(row), strict=True)
+    }
 
 
 def _with_earlier(job: Job, path: Path) -> tuple[Job, dict[str, int]]:

@@ -1,5 +1,6 @@
 """Training on pairs of the iterations before: all of them, or a share."""
 
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,20 @@ def test_the_verb_adds_them_to_the_job_and_counts_them_by_origin(
     assert ("earlier" in own.splits) == bool(values)
 
 
+def test_the_probabilities_to_win_are_those_of_the_rankings(tmp_path: Path) -> None:
+    row = pair(1)
+    ranked = {"prompt_id": row["prompt_id"], "prompt": row["prompt"], "responses": ["a", "b", "a"]}
+    ranked |= {"finish_reasons": ["stop"] * 3, "token_counts": [1] * 3, "scores": [1.0, 0.0, 1.0]}
+    ranked |= {"ranker": "specialist", "comparisons": None}
+    records.write(tmp_path / "rankings.parquet", records.RANKING, [[ranked, ranked | {"prompt_id": "another"}]])
+    found = train._wins(tmp_path / "rankings.parquet", {row["prompt_id"]})
+    sure = 1 / (1 + math.exp(-1))
+    assert found == {
+        (row["prompt_id"], "a"): pytest.approx((0.5 + sure + 0.5) / 3),
+        (row["prompt_id"], "b"): pytest.approx((2 * (1 - sure) + 0.5) / 3),
+    }
+
+
 def schedule(*changes: str) -> dict[str, Any]:
     found: Any = OmegaConf.to_container(composed(changes))
     return found["schedule"]
@@ -126,6 +141,9 @@ def test_dvc_has_the_stage_and_the_dependency_only_where_they_are_used(monkeypat
         "data/iteration_3/earlier.parquet",
     ]
     assert found["earlier"]["3"] == {"previous": 2, "before": "data/iteration_2/earlier.parquet"}
+    assert {own["rankings"] for own in found["iterations"].values()} == {"conf/no_file"}
+    soft = schedule("train.loss=[sppo_soft]")["iterations"]
+    assert soft["2"]["rankings"] == "data/iteration_2/rankings.parquet"
     only = schedule("++overrides.3.train.data=replay")
     assert list(only["earlier"]) == ["2", "3"]  # the second hands on to the third
     assert [own["earlier"] for own in only["iterations"].values()][:2] == ["conf/no_file"] * 2
