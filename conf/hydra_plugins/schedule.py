@@ -5,6 +5,11 @@ this file before DVC composes params.yaml (`plugins_path = conf` in .dvc/config)
 conf/schedule.yaml calls `schedule`. It may import nothing of the project: `dvc` may run in another environment.
 """
 
+import re
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
 STEPS = ("generate", "rank", "pair", "train")
 """The steps whose parameters may differ from one iteration to another."""
 
@@ -25,3 +30,85 @@ NO_FILE = "conf/no_file"
 
 EARLIER = "data/iteration_{}/earlier.parquet"
 """The pairs of the iterations before one, with their tokens."""
+
+
+def schedule(iterations: int, overrides: DictConfig, *, _root_: DictConfig) -> DictConfig:
+    """The iterations to loop over, those that hand on their pairs, the models to evaluate, and the files to watch.
+
+    Iterations name the files that they read, and models the prompts; those after the base read its answers too.
+    """
+    if type(iterations) is not int or iterations < 1:
+        raise ValueError(f"iterations must be a whole number above 0, not {iterations!r}")
+    for key, steps in overrides.items():
+        if not (isinstance(key, str) and re.fullmatch("[1-9][0-9]*", key)):
+            raise ValueError(f"overrides: {key!r} must be the number of an iteration, in quotes")
+        for step, values in steps.items():
+            if step not in STEPS:
+                raise ValueError(f"overrides.{key}.{step}: only {', '.join(STEPS)} can be overridden")
+            for name in values:
+                if (step, name) == ("pair", "published"):
+                    raise ValueError(f"overrides.{key}.pair.published: it decides which stages there are, for all")
+                if name not in _root_[step]:
+                    raise ValueError(f"overrides.{key}.{step}.{name}: there is no parameter {step}.{name}")
+    published = OmegaConf.select(_root_, "pair.published") is not None
+    # String keys: DVC drops foreach stages whose keys are numbers.
+    numbers = {str(n): n for n in range(1, iterations + 1)}
+    replaying = [n for n in numbers.values() if n > 1 and _train(_root_, overrides, n, "data") != "current"]
+    return OmegaConf.create(
+        {
+            "iterations": {
+                key: {"previous": n - 1}
+                | _read(n, published)
+                | {"earlier": EARLIER.format(n) if n in replaying else NO_FILE}
+                | {"wins": _wins(n, published, _train(_root_, overrides, n, "loss"))}
+                | {step: overrides.get(key, {}).get(step, {}) for step in STEPS}
+                for key, n in numbers.items()
+            },
+            "sampled": {} if published else {key: {"previous": n - 1} for key, n in numbers.items()},
+            # One hands on to the next, up to the last iteration that trains on them.
+            "earlier": {
+                str(n): {"previous": n - 1, "before": EARLIER.format(n - 1) if n > 2 else NO_FILE}
+                | {"responses": _read(n - 1, published)["responses"]}
+                for n in range(2, max(replaying, default=1) + 1)
+            },
+            "models": {
+                "0": {"prompts": "data/eval.parquet"},
+                **{str(n): {"prompts": "data/iteration_0/answers.parquet"} for n in range(1, iterations + 1)},
+            },
+            "files": {
+                section: {name: _file(_root_, section, name) for name in names} for section, names in FILES.items()
+            },
+        }
+    )
+
+
+def _read(number: int, published: bool) -> dict[str, str]:
+    """What an iteration's `pair` and `train` read; published pairs were neither sampled nor ranked here."""
+    if published:
+        return {"slice": "data/eval.parquet", "rankings": NO_FILE, "responses": NO_FILE}
+    folder = f"data/iteration_{number}"
+    return {"slice": f"{folder}/prompts.parquet"} | {
+        name: f"{folder}/{name}.parquet" for name in ("rankings", "responses")
+    }
+
+
+def _wins(number: int, published: bool, losses: Any) -> str:
+    """What `train` reads how likely a response is to win from, where a loss asks for it."""
+    return _read(number, published)["rankings"] if "sppo_soft" in losses else NO_FILE
+
+
+def _train(root: DictConfig, overrides: DictConfig, iteration: int, name: str) -> Any:
+    """The value of a parameter of training in an iteration."""
+    own = overrides.get(str(iteration), {}).get("train", {})
+    return own[name] if name in own else root.train[name]
+
+
+def _file(root: DictConfig, section: str, name: str) -> str:
+    """The path that a parameter is, or NO_FILE if it is none: a hub's or wheel's reference is fixed by itself."""
+    value = OmegaConf.select(root, f"{section}.{name}")
+    served = section == "judge" and OmegaConf.select(root, "judge.endpoint") is not None
+    is_path = isinstance(value, str) and value != "self" and not re.match("(hf|pypi|random):", value) and not served
+    return value if is_path else NO_FILE
+
+
+OmegaConf.register_new_resolver("schedule", schedule, replace=True)

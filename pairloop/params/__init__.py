@@ -101,6 +101,15 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _published_pairs_have_no_probabilities(self) -> Self:
+        if self.pair.published and "sppo_soft" in self.train.loss:
+            raise ParameterError(
+                "train.loss has sppo_soft, which needs each response's probability to win, but pair.published brings "
+                "pairs that nothing ranked here: take sppo_hard, or leave pair.published out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _some_response_can_lie_two_sigma_below(self) -> Self:
         n = self.generate.n
         if self.pair.strategy == "mean_minus_sigma" and n < 8:
