@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from pairloop.files import records
+from pairloop.models import chat
 from pairloop.rankers import scoring
-from pairloop.samplers import Sampling, answers
+from pairloop.samplers import Request, Sampling, answers
 from pairloop.samplers.answers import Policy, Speaker
+from pairloop.work import shards
 
 PROMPTS = [f"Say {word}." for word in ("one", "two", "three", "four", "five")]
 ROWS = [{"prompt_id": str(i), "prompt": prompt} for i, prompt in enumerate(PROMPTS)]
@@ -30,6 +32,17 @@ def test_answers_fit_the_format_and_come_back_from_the_scratch(speaker: Speaker,
     stored = Speaker(Policy(speaker.policy.folder, speaker.policy.base, "float32"), speaker.sampling, 2, tmp_path)
     assert answered(stored, (0, 1)) == first
     assert "model" not in stored.policy.__dict__  # nothing was left to compute, so nothing was loaded
+
+
+def test_an_answer_keeps_the_tokens_that_were_sampled_and_their_log_probabilities(speaker: Speaker) -> None:
+    seeds = [tuple(shards.seed_of(0, 1, row["prompt_id"], k) for k in range(3)) for row in ROWS]
+    sampled = speaker.sample([Request(row["prompt"], own) for row, own in zip(ROWS, seeds, strict=True)])
+    ends = chat.end_ids(speaker.policy.model, speaker.policy.tokenizer)
+    for row, own in zip(answered(speaker, (0, 1)), sampled, strict=True):
+        assert row["token_ids"] == [list(response.token_ids) for response in own]
+        assert row["logps"] == [list(response.logps or ()) for response in own]
+        assert [len(ids) for ids in row["token_ids"]] == [len(logps) for logps in row["logps"]] == row["token_counts"]
+        assert [ids[-1] in ends for ids in row["token_ids"]] == [reason == "stop" for reason in row["finish_reasons"]]
 
 
 def test_the_seed_and_the_iteration_change_every_prompts_answers(speaker: Speaker) -> None:
