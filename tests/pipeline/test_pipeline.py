@@ -126,7 +126,7 @@ EVAL = stages("eval@0", "eval@1", "eval@2", "eval@3", "report")
         ("eval.judges", ["likelihood"], TEACH),
         ("pool.near_duplicate", 0.9, ALL - {"base"}),
         ("seed", 1, ALL - {"base"}),
-        ("base.dtype", "bfloat16", ALL - {"pool", *(f"prompts@{n}" for n in (1, 2, 3))}),
+        ("base.dtype", "bfloat16", ALL),
     ],
 )
 def test_a_parameter_reruns_what_depends_on_it_and_nothing_else(
