@@ -22,9 +22,9 @@ UNPULLED = "runs unless pulled"
 def main(changes: tuple[str, ...]) -> None:
     """Say of each stage whether `dvc exp run -S CHANGE ...` would run it.
 
-    `there`: its outputs are here and current. `in DVC's cache`: it ran before, and is taken from there. `runs`, and
-    why: what changed first, or which stage before it would run. Whether that one's new output equals the old, so that
-    the rest need not run after all, is known only then.
+    `there`: its outputs are here and current. `in DVC's cache`: they are taken from there. `runs`, and why: what
+    changed first, or which stage before it would run. Whether that one's new output equals the old, so that the rest
+    need not run after all, is known only then.
     """
     from omegaconf import OmegaConf
 
@@ -87,7 +87,7 @@ def _state(stage: Any, before: list[Any], found: Mapping[str, str]) -> str:
     if not changed and upset:
         return f"runs after {upset[0]}"
     if changed:
-        return CACHED if not upset and _ran_before(stage) else f"runs: {changed}"
+        return f"runs: {changed}"
     if any(_unpulled(one, found) for one in before) and all(out.exists for out in stage.outs):
         return f"runs after {next(one.addressing for one in before if _unpulled(one, found))}"
     if all(out.exists and not out.status() for out in stage.outs):
@@ -126,20 +126,6 @@ def _first_difference(old: Any, new: Any, name: str) -> str | None:
     keys = sorted({*old, *new}, key=lambda key: (key.startswith("schedule"), key))
     steps = (_first_difference(old.get(key), new.get(key), f"{name}.{key}" if name else key) for key in keys)
     return next((step for step in steps if step), None)
-
-
-def _ran_before(stage: Any) -> bool:
-    """Whether DVC keeps what the stage made of the very same inputs."""
-    from dvc.stage.cache import RunCacheNotFoundError
-
-    if not all(dep.exists for dep in stage.deps):
-        return False
-    stage.save_deps()
-    try:
-        stage.repo.stage_cache.restore(stage, dry=True)
-    except RunCacheNotFoundError:
-        return False
-    return True
 
 
 if __name__ == "__main__":
