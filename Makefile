@@ -11,7 +11,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 GPU := $(shell nvidia-smi --list-gpus 2>/dev/null)
 RUN := $(if $(GPU),.venv-gpu,$(VENV))
 
-.PHONY: gpu-env gpu-lock repro plan check fast test vllm-env test-vllm clients-env test-clients lint format clean publish docs
+.PHONY: gpu-env gpu-lock repro plan check fast test vllm-env test-vllm gpu-smoke clients-env test-clients lint format clean publish docs
 
 repro: $(RUN)/installed           ## run the pipeline: only what changed; with the environment for GPUs where there is one
 	PATH="$(abspath $(RUN)/bin):$$PATH" python -m stages.lock
@@ -46,6 +46,9 @@ vllm-env: .venv-vllm/installed    ## make the environment with vLLM for a machin
 
 test-vllm: .venv-vllm/installed   ## run the tests that need vLLM, in that environment
 	PATH="$(CURDIR)/.venv-vllm/bin:$$PATH" .venv-vllm/bin/python -m pytest -m vllm
+
+gpu-smoke: $(VENV)/installed      ## the whole loop twice on this machine's GPU: tokens and pairs per second
+	python -m benchmarks.gpu_smoke
 
 clients-env: .venv-clients/installed  ## make the environment with the other tools of docs/use.md
 	@echo "Made .venv-clients: put $(CURDIR)/.venv-clients/bin on your PATH."

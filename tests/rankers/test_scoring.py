@@ -1,5 +1,6 @@
 """Answers and scores, shard by shard."""
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,33 @@ def test_constraints_decide_before_the_ranker_does(tiny_base: Path, tmp_path: Pa
     assert found[True][0].index(max(found[True][0])) == 1
     assert found[True][1] == found[False][1]
     assert sorted([0, 2], key=found[True][0].__getitem__) == sorted([0, 2], key=found[False][0].__getitem__)
+
+
+def models_in_memory() -> int:
+    from transformers import LlamaForCausalLM
+
+    gc.collect()
+    return sum(isinstance(found, LlamaForCausalLM) for found in gc.get_objects())
+
+
+def test_what_answered_or_scored_is_out_of_memory_before_another_ranker_loads(tiny_base: Path, tmp_path: Path) -> None:
+    places = scoring.Places(tiny_base, tmp_path)
+    frozen, other = (scoring.Ranking(kind, places, "float32", 512) for kind in ("likelihood", "reward"))
+    scoring.make_room(other)
+    before = models_in_memory()
+
+    def work() -> None:
+        policy = Policy(tiny_base, tiny_base, "float32")
+        answered(Speaker(policy, Sampling(0.9, 0.95, 512, 8), 2, tmp_path), (0, 1))
+        rows = [{"prompt": "Hi", "responses": ["a", "b"], "constraints": None}]
+        list(scoring.score(rows, scoring.Ranking("likelihood", places, "float32", 512), 2, tmp_path))
+        assert models_in_memory() == before + 2
+
+    work()
+    scoring.make_room(frozen)
+    assert models_in_memory() == before + 1  # the base, which the next one reads with too
+    scoring.make_room(other)
+    assert models_in_memory() == before
 
 
 def test_the_verifiable_ranker_scores_by_constraints_alone(tiny_base: Path, tmp_path: Path) -> None:

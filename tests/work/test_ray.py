@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import Generation
+import yaml
+from pairrm_data import write_checkpoints
+from processes import ROOT, Generation
 from ray.cluster_utils import Cluster
 
 from pairloop.errors import PairloopError, RankingError
 from pairloop.files import records
-from pairloop.params import Ray
+from pairloop.params import Rankers, Ray
 from pairloop.rankers import scoring
 from pairloop.samplers import Sampling, answers
 from pairloop.samplers.answers import Policy, Speaker
@@ -70,13 +72,33 @@ def test_answers_and_scores_have_the_bytes_that_they_have_without_ray(
     assert answered(tmp_path / "a", actors) == answered(tmp_path / "b", None)
     names = [sorted(path.name for path in (tmp_path / folder).rglob("*")) for folder in "ab"]
     assert names[0] == names[1]  # a run may begin with Ray and go on without
-    ranking = scoring.Ranking("likelihood", scoring.Places(tiny_base, tmp_path), "float32", 512)
+    pairrm = Rankers(pairrm=str(write_checkpoints(tmp_path / "pairrm")["own"]))
+    places = scoring.Places(tiny_base, tmp_path)
     rows = [
         row | {"constraints": None} for batch in records.stream(tmp_path / "out", records.RESPONSE) for row in batch
     ]
-    with_ray = list(scoring.score(rows, ranking, 2, tmp_path / "c", actors))
-    assert "loaded" not in ranking.__dict__
-    assert with_ray == list(scoring.score(rows, ranking, 2, tmp_path / "d"))
+    for kind in ("likelihood", "pairrm"):
+        ranking = scoring.Ranking(kind, places, "float32", 512, rankers=pairrm)
+        with_ray = list(scoring.score(rows, ranking, 2, tmp_path / "c", actors))
+        assert "loaded" not in ranking.__dict__
+        assert with_ray == list(scoring.score(rows, ranking, 2, tmp_path / "d"))
+
+
+@pytest.mark.slow
+def test_an_evaluation_in_actors_is_the_one_without_them(tiny_base: Path, tmp_path: Path) -> None:
+    prompts = [{**row, "source": "", "prompt_id": f"p{row['prompt_id']}"} for row in ROWS[:4]]
+    records.write(tmp_path / "prompts", records.PROMPT, [prompts])
+
+    def evaluated(engine: str) -> list[bytes]:
+        asked = {"engine": engine, "prompts": 4, "max_new_tokens": 8, "shard_prompts": 2, "judges": ["likelihood"]}
+        (tmp_path / "params.yaml").write_text(yaml.safe_dump({"eval": asked}))
+        command = [sys.executable, "-m", "stages.eval", "--iteration", "0", str(tiny_base), "teacher", str(tiny_base)]
+        settings = os.environ | {"PYTHONPATH": str(ROOT), "DVC_ROOT": str(tmp_path / engine)}
+        subprocess.run([*command, "prompts", f"{engine}.parquet", engine], cwd=tmp_path, env=settings, check=True)
+        files = [tmp_path / f"{engine}.parquet", *sorted((tmp_path / engine).glob("*.json"))]
+        return [path.read_bytes() for path in files]
+
+    assert evaluated("ray") == evaluated("transformers")
 
 
 def slowly(folder: Path) -> shards.Function:
