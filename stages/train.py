@@ -11,7 +11,7 @@ from pairloop.files import records
 from pairloop.params import Params
 from pairloop.report import reproducible
 from pairloop.training import dpo, earlier, wins
-from pairloop.training.dpo import Job
+from pairloop.training.job import Job
 from stages import common
 
 

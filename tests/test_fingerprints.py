@@ -16,6 +16,7 @@ from pairloop.samplers import Sampling
 from pairloop.samplers.answers import Policy, Speaker
 from pairloop.samplers.vllm import Engine
 from pairloop.training import dpo
+from pairloop.training.job import Job
 from pairloop.work import ray, shards
 
 Change = Callable[[Any], Any]
@@ -318,12 +319,12 @@ def test_what_other_rankers_need_does_not_matter(ranking: Ranking, folders: dict
 
 
 @pytest.fixture
-def job(folders: dict[str, Path]) -> dpo.Job:
+def job(folders: dict[str, Path]) -> Job:
     row = {"prompt": "Hi"}
-    return dpo.Job([row], [row], folders["policy"], folders["base"], Train(), "float32", 0, 1)
+    return Job([row], [row], folders["policy"], folders["base"], Train(), "float32", 0, 1)
 
 
-def test_all_of_a_job_matters_but_what_only_its_card_and_lineage_say(job: dpo.Job, folders: dict[str, Path]) -> None:
+def test_all_of_a_job_matters_but_what_only_its_card_and_lineage_say(job: Job, folders: dict[str, Path]) -> None:
     matters: dict[str, Any] = {
         "pairs": [{"prompt": "Ho"}],
         "test_pairs": [],
@@ -336,7 +337,7 @@ def test_all_of_a_job_matters_but_what_only_its_card_and_lineage_say(job: dpo.Jo
         "sampled": {("0", "text"): [5]},
     }
     said = {"splits": {"train": "0" * 64}, "engine": "By somebody."}
-    assert names(dpo.Job) == {*matters, *said}
+    assert names(Job) == {*matters, *said}
     before = dpo.fingerprint(job)
     for name, value in matters.items():
         assert dpo.fingerprint(replace(job, **{name: value})) != before, name
@@ -348,12 +349,12 @@ WHERE = {"devices", "launcher"}
 
 
 @pytest.mark.parametrize("name", sorted(names(Train) - WHERE))
-def test_every_parameter_of_training_matters(job: dpo.Job, name: str) -> None:
+def test_every_parameter_of_training_matters(job: Job, name: str) -> None:
     assert dpo.fingerprint(replace(job, params=altered(Train(), name))) != dpo.fingerprint(job)
 
 
 @pytest.mark.parametrize("package", ["torch", "transformers", "trl", "peft"])
-def test_every_package_of_training_matters(job: dpo.Job, install: Callable[..., None], package: str) -> None:
+def test_every_package_of_training_matters(job: Job, install: Callable[..., None], package: str) -> None:
     before = dpo.fingerprint(job)
     install(package)
     assert dpo.fingerprint(job) != before

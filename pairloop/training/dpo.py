@@ -6,8 +6,7 @@ TRL trains; here stands what it trains on, from what and against what, and what 
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,57 +14,12 @@ from typing import Any
 import click
 
 from pairloop.errors import DataError, TrainingError
-from pairloop.files.records import Row
 from pairloop.models import four_bit, references
-from pairloop.params import Train
-from pairloop.training import batches, checkpoint, data, job_file, memory, policy, reference, result, workers
+from pairloop.training import batches, checkpoint, data, memory, policy, reference, result, workers
+from pairloop.training.job import Job
 from pairloop.work import shards
 
 Log = Callable[[int, dict[str, float]], None]
-
-
-@dataclass(frozen=True)
-class Job:
-    """Everything that decides what training gives."""
-
-    pairs: Sequence[Row]
-    """Rows of `records.PAIR` to train on, in any order."""
-
-    test_pairs: Sequence[Row]
-    """Held-out rows of `records.PAIR`."""
-
-    parent: Path
-    """The policy that made the responses: models/iteration_{n-1}."""
-
-    base: Path
-    """models/iteration_0, which adapters are relative to."""
-
-    params: Train
-    """The section `train` of the parameters."""
-
-    dtype: str
-    """`base.dtype`: float32, bfloat16 or float16."""
-
-    seed: int
-    """`seed` of the parameters."""
-
-    iteration: int
-    """Number of the model to make, from 1."""
-
-    splits: Mapping[str, str] = field(default_factory=dict)
-    """Name and sha256 of the files with the pairs, for the lineage."""
-
-    sampled: data.Sampled = field(default_factory=dict)
-    """The pairs' responses as they were sampled, where they were; others are tokenised."""
-
-    win_probabilities: data.Wins = field(default_factory=dict)
-    """How likely the pairs' responses are to beat the others of their prompt, for the loss sppo_soft."""
-
-    logps: reference.Known = field(default_factory=dict)
-    """The log-probabilities of those responses, where sampling gave them."""
-
-    engine: str = ""
-    """A sentence about the engine that sampled the responses, for the model card."""
 
 
 def train(job: Job, out: Path, scratch: Path, log: Log = lambda step, values: None) -> dict[str, Any]:
@@ -99,7 +53,7 @@ def train(job: Job, out: Path, scratch: Path, log: Log = lambda step, values: No
             return _taken(out, folder, log)
         if alone:
             return work(job, out, folder, log)
-        job_file.write(folder / "job.json", job, out)
+        job.write(folder / "job.json", out)
         workers.run(folder, processes, job.params.launcher, log)
         return _made(out, folder)[0]
 
@@ -145,23 +99,14 @@ def work(job: Job, out: Path, folder: Path, log: Log, rank: int = 0, processes: 
     from pairloop.training import sharing, trainer, watch
 
     tokenizer = references.load_tokenizer(job.base)
-    wins = job.win_probabilities if "sppo_soft" in job.params.loss else None
-    shuffled = data.shuffle(job.pairs, job.seed, job.iteration)
-    pairs, test = (
-        data.encode(rows, tokenizer, job.params.max_length, job.sampled, wanted)
-        for rows, wanted in ((shuffled, wins), (job.test_pairs, None))
-    )
-    _check_rows(job, pairs, test)
-    start = policy.Start(job.parent, job.base, job.params, job.dtype, job.iteration)
-    reference.take_sampled(shuffled, pairs, job.params, job.logps, start.held_to_sampler)
-    plans = {
-        "train": batches.plan(pairs.longest, job.params.batch_pairs, processes, job.params.per_device_train_batch_size),
-        "eval": batches.plan(test.longest, len(test.rows), processes, job.params.per_device_train_batch_size),
-    }
-    prompts = [pairs.prompts[i : i + job.params.batch_pairs] for i in range(0, len(pairs.rows), job.params.batch_pairs)]
+    pairs, test = _encoded(job, tokenizer)
+    size, most = job.params.batch_pairs, job.params.per_device_train_batch_size
+    plan = batches.plan(pairs.longest, size, processes, most)
+    held_out = batches.plan(test.longest, len(test.rows), processes, most)
+    prompts = [pairs.prompts[i : i + size] for i in range(0, len(pairs.rows), size)]
+    start = _start(job)
     with trainer.settled(), memory.enough(job.params):
         model = policy.load(start)
-        passes = len(plans["train"][0][0])
         with packed_linears(model, training=True):
             saved = four_bit.trained(model) if job.params.method == "qlora" else {}
             tuning = trainer.build(
@@ -169,10 +114,10 @@ def work(job: Job, out: Path, folder: Path, log: Log, rank: int = 0, processes: 
                 held_to=policy.reference(start),
                 adapter=policy.fresh_adapter(start, model),
                 tokenizer=tokenizer,
-                config=trainer.configure(job.params, job.dtype, _seed(job), len(pairs.rows), passes, folder),
+                config=trainer.configure(job.params, job.dtype, _seed(job), len(pairs.rows), len(plan[0][0]), folder),
                 train=pairs.rows,
                 test=test.rows,
-                plans={name: list(chain(*plan[rank])) for name, plan in plans.items()},
+                plans={"train": list(chain(*plan[rank])), "eval": list(chain(*held_out[rank]))},
                 watch=watch.Watch(log, prompts),
                 share_prompts=job.params.share_prompts,
             )
@@ -183,12 +128,29 @@ def work(job: Job, out: Path, folder: Path, log: Log, rank: int = 0, processes: 
             if newest and rank == 0:
                 click.echo(f"train: goes on from {newest.name}", err=True)
             trainer.run(tuning, newest)
-            metrics = result.metrics(job, pairs, test, tuning, plans["train"])
+            metrics = result.metrics(job, pairs, test, tuning, plan)
             metrics |= {"before": before, "after": trainer.held_out(tuning)}
             weights = sharing.gathered(tuning)
             if rank == 0:
                 result.write(job, tuning, weights, metrics, out, folder)
     return metrics
+
+
+def _encoded(job: Job, tokenizer: Any) -> tuple[data.Encoded, data.Encoded]:
+    """The pairs in the order of training, and the test pairs."""
+    ordered = data.shuffle(job.pairs, job.seed, job.iteration)
+    wins = job.win_probabilities if "sppo_soft" in job.params.loss else None
+    pairs, test = (
+        data.encode(rows, tokenizer, job.params.max_length, job.sampled, wanted)
+        for rows, wanted in ((ordered, wins), (job.test_pairs, None))
+    )
+    _check_rows(job, pairs, test)
+    reference.take_sampled(ordered, pairs, job.params, job.logps, _start(job).held_to_sampler)
+    return pairs, test
+
+
+def _start(job: Job) -> policy.Start:
+    return policy.Start(job.parent, job.base, job.params, job.dtype, job.iteration)
 
 
 def _seed(job: Job) -> int:

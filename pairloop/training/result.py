@@ -2,22 +2,20 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pairloop.training import batches, card, checkpoint, data, output
-
-if TYPE_CHECKING:
-    from pairloop.training.dpo import Job
+from pairloop.training.job import Job
 
 
-def parameters(job: "Job") -> dict[str, Any]:
+def parameters(job: Job) -> dict[str, Any]:
     """The parameters that decide what is learnt."""
     # What is learnt does not depend on where.
     params = job.params.model_dump(exclude={"devices", "launcher"})
     return {"iteration": job.iteration, "seed": job.seed, "dtype": job.dtype, **params}
 
 
-def metrics(job: "Job", pairs: data.Encoded, test: data.Encoded, trainer: Any, plan: batches.Plan) -> dict[str, Any]:
+def metrics(job: Job, pairs: data.Encoded, test: data.Encoded, trainer: Any, plan: batches.Plan) -> dict[str, Any]:
     """Counts and losses of a training that has ended; see `dpo.train`."""
     losses = [values["loss"] for values in trainer.state.log_history if "loss" in values]
     return {
@@ -36,7 +34,7 @@ def metrics(job: "Job", pairs: data.Encoded, test: data.Encoded, trainer: Any, p
     }
 
 
-def write(job: "Job", trained: Any, weights: Any, metrics: Mapping[str, Any], out: Path, scratch: Path) -> None:
+def write(job: Job, trained: Any, weights: Any, metrics: Mapping[str, Any], out: Path, scratch: Path) -> None:
     """Write the folder of the trained policy, and in the scratch folder how the training went."""
     from pairloop.training import watch
 

@@ -71,7 +71,7 @@ class PairTrainer(losses.LossTrainer):
 def configure(params: Train, dtype: str, seed: int, rows: int, passes: int, folder: Path) -> Any:
     """The configuration for training on `rows` pairs, `passes` micro-batches a step, with checkpoints in `folder`."""
     on_gpu = torch.cuda.is_available()
-    config = losses.LossConfig(
+    return losses.LossConfig(
         output_dir=str(folder),
         beta=params.beta,
         **losses.settings(params),
@@ -106,8 +106,6 @@ def configure(params: Train, dtype: str, seed: int, rows: int, passes: int, fold
         report_to="none",
         disable_tqdm=True,
     )
-    sharing.allow_fsdp()
-    return config
 
 
 def steps(params: Train, rows: int) -> int:
@@ -147,6 +145,7 @@ def build(
         watch: follows the run.
         share_prompts: read common beginnings once.
     """
+    sharing.allow_fsdp()
     trainer = PairTrainer(
         plans=plans,
         model=policy,

@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,7 +60,7 @@ def run(folder: Path, processes: int, config: str | None, log: Log) -> None:
     Raises:
         PairloopError: what the first process that failed has said. The others have been ended.
     """
-    module = ["-m", "pairloop.training.workers", str(folder.resolve())]
+    module = ["-m", "pairloop.training.dpo", str(folder.resolve())]
     with _started(module, processes, config) as workers:
         for worker, line in _lines(workers):
             if line is None:
@@ -161,53 +160,3 @@ def _hear(said: dict[str, Any], log: Log) -> None:
         raise PairloopError(f"train: {said['process']} failed; what it said stands above. The others were ended.")
     else:
         raise getattr(errors, said["error"])(said["message"])
-
-
-def main(folder: Path) -> None:
-    """Train as one of several processes."""
-    import traceback
-
-    say = _channel()
-    threading.Thread(target=_end_with_starter, daemon=True).start()
-    rank, processes = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    try:
-        _work(folder, rank, processes, lambda step, values: say({"step": step, "values": values}))
-        return
-    except PairloopError as error:
-        say({"error": type(error).__name__, "message": error.message})
-    except Exception:
-        # Of all that fail after the first only the first is of interest.
-        say({"traceback": traceback.format_exc(), "process": f"process {rank + 1} of {processes}"})
-    # To end now would make the others fail, who would be heard instead.
-    threading.Event().wait()
-
-
-def _work(folder: Path, rank: int, processes: int, log: Log) -> None:
-    import torch
-
-    from pairloop.training import dpo, job_file
-
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    job, out = job_file.read(folder / "job.json")
-    dpo.work(job, out, folder, log, rank, processes)
-
-
-def _channel() -> Callable[[dict[str, Any]], None]:
-    """A way to the starter; whatever else is printed goes to standard error."""
-    channel = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-
-    def say(said: dict[str, Any]) -> None:
-        channel.write(f"{json.dumps(said)}\n")
-
-    return say
-
-
-def _end_with_starter() -> None:
-    os.read(0, 1)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

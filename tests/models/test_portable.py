@@ -15,6 +15,7 @@ from pairloop.models import chat, portable, references
 from pairloop.models.random_model import write_random_model
 from pairloop.params import Train
 from pairloop.training import dpo
+from pairloop.training.job import Job
 
 pytestmark = pytest.mark.slow
 
@@ -74,7 +75,7 @@ def trained(base: Path, out: Path, method: str) -> Path:
     }
     pairs = [{"prompt_id": "0", "prompt": "Why?", **sides}]
     params = Train(method=method, learning_rate=1e-2)
-    job = dpo.Job(pairs, pairs, parent=base, base=base, params=params, dtype="float32", seed=0, iteration=1)
+    job = Job(pairs, pairs, parent=base, base=base, params=params, dtype="float32", seed=0, iteration=1)
     dpo.train(job, out, out.parent / "scratch")
     return out
 

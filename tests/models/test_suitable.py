@@ -25,6 +25,7 @@ from pairloop.rankers.specialist.hidden import HiddenStates
 from pairloop.samplers import Request, Sampling
 from pairloop.samplers.transformers import TransformersSampler
 from pairloop.training import dpo
+from pairloop.training.job import Job
 from stages import common
 
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -180,7 +181,7 @@ def test_by_default_every_linear_layer_is_trained_whatever_it_is_called(
         side: [turn, {"content": text, "role": "assistant"}] for side, text in (("chosen", "a"), ("rejected", "b"))
     }
     pairs = [{"prompt_id": "0", "prompt": "Why?", **sides}]
-    job = dpo.Job(pairs, pairs, base, base, Train(learning_rate=1e-2), dtype="float32", seed=0, iteration=1)
+    job = Job(pairs, pairs, base, base, Train(learning_rate=1e-2), dtype="float32", seed=0, iteration=1)
     metrics = dpo.train(job, folder.parent / "out", folder.parent / "scratch")
     assert set(records.read_json(folder.parent / "out/adapter_config.json")["target_modules"]) == layers
     assert metrics["after"]["margin"] > 0

@@ -23,6 +23,7 @@ from pairloop.models import chat, references
 from pairloop.params import Train, replaced
 from pairloop.report import reproducible
 from pairloop.training import checkpoint, data, dpo
+from pairloop.training.job import Job
 
 PARAMS = Train(learning_rate=1e-2, per_device_train_batch_size=4, save_steps=2)
 
@@ -42,8 +43,8 @@ def swapped(row: dict[str, Any]) -> dict[str, Any]:
     return row | {"chosen": row["rejected"], "rejected": row["chosen"]}
 
 
-def make_job(base: Path, params: Train = PARAMS, parent: Path | None = None, **changes: Any) -> dpo.Job:
-    job = dpo.Job(
+def make_job(base: Path, params: Train = PARAMS, parent: Path | None = None, **changes: Any) -> Job:
+    job = Job(
         pairs=[pair(i) for i in range(14)],
         # The last one says the opposite of what is taught.
         test_pairs=[*(pair(i) for i in range(100, 105)), swapped(pair(105))],
@@ -81,7 +82,7 @@ def one_thread() -> Iterator[None]:
 class Run:
     """A finished training."""
 
-    def __init__(self, job: dpo.Job, folder: Path) -> None:
+    def __init__(self, job: Job, folder: Path) -> None:
         self.job, self.out, self.scratch = job, folder / "model", folder / "scratch"
         self.log: list[tuple[int, dict[str, float]]] = []
         self.metrics = dpo.train(job, self.out, self.scratch, lambda step, values: self.log.append((step, values)))
@@ -250,7 +251,7 @@ def unbroken(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(make_job(tiny_base, changed(num_train_epochs=2)), tmp_path_factory.mktemp("unbroken"))
 
 
-def resume(job: dpo.Job, killed: Path, folder: Path, damage: str | None = None) -> Run:
+def resume(job: Job, killed: Path, folder: Path, damage: str | None = None) -> Run:
     shutil.copytree(killed, folder / "scratch")
     (checkpoints,) = (path for path in (folder / "scratch").iterdir() if path.is_dir())
     if damage == "cut short":

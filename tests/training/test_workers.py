@@ -17,7 +17,8 @@ from test_dpo import PARAMS, Run, changed, make_job
 from pairloop.errors import PairloopError, ParameterError, TrainingError
 from pairloop.models import references
 from pairloop.params import Train, replaced
-from pairloop.training import checkpoint, dpo, job_file, launcher, memory, workers
+from pairloop.training import checkpoint, dpo, launcher, memory, workers
+from pairloop.training.job import Job, read
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "conf" / "accelerate").glob("*.yaml"))
@@ -25,7 +26,7 @@ EIGHT = {"batch_pairs": 8, "save_steps": 50}
 """13 pairs are a step of 8 and one of 5, which do not divide by two."""
 
 
-def uneven(base: Path, **values: Any) -> dpo.Job:
+def uneven(base: Path, **values: Any) -> Job:
     job = make_job(base, changed(**EIGHT | values))
     return dataclasses.replace(job, pairs=job.pairs[:13])
 
@@ -99,7 +100,7 @@ dpo.train(test_workers.twice(Path({base})), Path({out}), Path({scratch}), log)
 """
 
 
-def twice(base: Path) -> dpo.Job:
+def twice(base: Path) -> Job:
     return make_job(base, changed(num_train_epochs=2, per_device_train_batch_size=2, devices=2))
 
 
@@ -178,8 +179,8 @@ def test_checkpoints_of_another_number_of_processes_are_left_alone_and_named(
 
 def test_a_job_is_the_same_after_a_way_through_its_file(tiny_base: Path, tmp_path: Path) -> None:
     job = dataclasses.replace(make_job(tiny_base), sampled={("id", "text"): [1, 2]})
-    job_file.write(tmp_path / "job.json", job, tmp_path / "model")
-    found, out = job_file.read(tmp_path / "job.json")
+    job.write(tmp_path / "job.json", tmp_path / "model")
+    found, out = read(tmp_path / "job.json")
     assert dpo.fingerprint(found) == dpo.fingerprint(job)
     assert (found, out) == (job, tmp_path / "model")
 
@@ -200,7 +201,7 @@ def test_all_gpus_train_that_have_a_pair_unless_fewer_are_asked_for() -> None:
 
 @pytest.mark.usefixtures("gpus")
 def test_more_gpus_than_there_are_are_refused_before_anything_is_read(tmp_path: Path) -> None:
-    nowhere = dpo.Job([], [], tmp_path / "a", tmp_path / "b", Train(batch_pairs=8, devices=8), "float32", 0, 1)
+    nowhere = Job([], [], tmp_path / "a", tmp_path / "b", Train(batch_pairs=8, devices=8), "float32", 0, 1)
     with pytest.raises(TrainingError, match=r"train\.devices is 8, but 4 GPUs are visible"):
         dpo.train(nowhere, tmp_path / "model", tmp_path / "scratch")
     assert list(tmp_path.iterdir()) == []
