@@ -81,7 +81,8 @@ def clock(path: Path) -> Iterator[dict[str, Any]]:
     seconds = time.monotonic() - start
     if "tokens" in measured:
         measured["tokens_per_second"] = round(measured.pop("tokens") / max(seconds, 1e-9), 1)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Of the processes that it started, the largest, should that be more.
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
     records.write_json(path, {"seconds": round(seconds, 1), "peak_memory_mb": round(peak)} | _gpu() | measured)
 
 

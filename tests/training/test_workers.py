@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 from test_dpo import PARAMS, Run, changed, make_job
 
@@ -19,6 +20,7 @@ from pairloop.models import references
 from pairloop.params import Train, replaced
 from pairloop.training import checkpoint, dpo, launcher, memory, workers
 from pairloop.training.job import Job, read
+from stages.schedule import composed
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "conf" / "accelerate").glob("*.yaml"))
@@ -263,6 +265,14 @@ def test_a_config_that_contradicts_the_parameters_is_refused_with_both_values(
     params = replaced(PARAMS, "train", launcher=str(tmp_path / "a.yaml"), **values)
     with pytest.raises(PairloopError, match=said):
         launcher.processes(params, "bfloat16", gpus=2)
+
+
+def test_the_pipeline_watches_the_content_of_the_config() -> None:
+    path = "conf/accelerate/fsdp.yaml"
+    assert composed((f"train.launcher={path}",)).schedule.files.train.launcher == path
+    assert composed().schedule.files.train.launcher == "conf/no_file"
+    train = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["train"]["do"]
+    assert "${schedule.files.train.launcher}" in train["deps"]
 
 
 def test_a_config_that_is_not_there_is_refused(tmp_path: Path) -> None:
