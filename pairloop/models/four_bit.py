@@ -1,8 +1,8 @@
 """A base in four bits, for QLoRA: an adapter is trained beside it, and it needs a quarter of bfloat16's memory.
 
-As in the paper (Dettmers et al. 2023, arXiv 2305.14314) and in the alignment-handbook's recipes: NormalFloat numbers,
-whose scales are quantised a second time; products are computed in the dtype of training. Embeddings, norms and the
-layer that gives the logits stay as they are. The quantiser is bitsandbytes.
+As in the paper (Dettmers et al. 2023, arXiv 2305.14314): NormalFloat numbers, whose scales are quantised a second time;
+products are computed in the dtype of training. Embeddings, norms and the layer that gives the logits stay as they are.
+The quantiser is bitsandbytes.
 """
 
 from collections.abc import Mapping

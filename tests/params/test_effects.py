@@ -114,7 +114,9 @@ class Watched:
         place[name] = f"not {place[name]}"
         self.file.write_text(yaml.safe_dump(values))
         try:
-            return [stage for stage in stages if self.dependencies[stage].workspace_status()]
+            # `earlier` is there only where its result is asked for.
+            there = [stage for stage in stages if stage in self.dependencies]
+            return [stage for stage in there if self.dependencies[stage].workspace_status()]
         finally:
             self.file.write_text(before)
 

@@ -169,7 +169,7 @@ def wins(job: dpo.Job) -> dict[tuple[str, str], float]:
 
 @pytest.fixture(scope="module")
 def parent(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return Run(make_job(tiny_base, changed(learning_rate=5e-4)), tmp_path_factory.mktemp("parent"))
+    return Run(make_job(tiny_base, changed(learning_rate=1e-4)), tmp_path_factory.mktemp("parent"))
 
 
 @pytest.fixture
