@@ -16,7 +16,7 @@ from torch.nn.functional import logsigmoid
 from pairloop.errors import DataError, ParameterError
 from pairloop.params import Train, losses
 from pairloop.params.losses import Loss
-from pairloop.training import dpo
+from pairloop.training import data, dpo
 
 pytestmark = pytest.mark.slow
 
@@ -255,6 +255,14 @@ def test_sure_winners_and_losers_make_soft_sppo_the_hard_one() -> None:
     ratios, sure = torch.tensor([0.5, -1.0, 0.2, 3.0]), torch.tensor([1.0, 1.0, 0.0, 0.0])
     hard = (ratios[:2] - 0.5 / BETA) ** 2 + (ratios[2:] + 0.5 / BETA) ** 2
     assert float(sppo_soft(ratios, sure, BETA)) == pytest.approx(float(hard.mean()))
+
+
+def test_probabilities_reach_the_responses_that_they_are_of(lab: Lab) -> None:
+    batch = next(iter(lab.built(changed(**SIZE, loss=["sppo_soft"])).get_train_dataloader()))
+    job = make_job(lab.base, parent=lab.parent.out)
+    rows, known = data.shuffle(job.pairs, job.seed, job.iteration)[:4], wins(job)
+    wanted = [known[row["prompt_id"], row[side][-1]["content"]] for side in ("chosen", "rejected") for row in rows]
+    assert batch["win_probabilities"].tolist() == pytest.approx(wanted)
 
 
 def test_a_pair_without_a_probability_to_win_is_named(tiny_base: Path, tmp_path: Path) -> None:
