@@ -68,7 +68,7 @@ def plain(work: Any, changes: dict[str, Any], folder: str) -> list[float]:
     from trl import DPOConfig, DPOTrainer
 
     from pairloop.models import references
-    from pairloop.training import trainer
+    from pairloop.training import dpo, trainer
 
     params = work.params
     tokenizer, rows = rows_of(work)
@@ -82,6 +82,7 @@ def plain(work: Any, changes: dict[str, Any], folder: str) -> list[float]:
         per_device_train_batch_size=params.per_device_train_batch_size,
         gradient_accumulation_steps=params.gradient_accumulation_steps,
         max_length=params.max_length,
+        seed=dpo._seed(work) % 2**32,  # which the adapter's first values depend on
         # So that losses can be compared step by step; neither costs time.
         train_sampling_strategy="sequential",
         logging_steps=1,

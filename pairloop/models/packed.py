@@ -5,6 +5,7 @@ and two thirds of the time for the 5 to 100 rows of a decoding step and for the 
 row's result does not depend on the number of rows beside it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -23,17 +24,37 @@ def packed_linears(model: Any, training: bool = False) -> Iterator[None]:
 
     Args:
         model: any module.
-        training: leave layers alone whose weights are trained. Gradients pass through the others, which takes memory
-            for one more copy of their weights.
+        training: leave layers alone whose weights are trained or used elsewhere too. Gradients pass through the others,
+            which takes memory for one more copy of their weights; the weights themselves are given up meanwhile, and
+            made again, to the bit, from the packed ones when the block ends.
     """
-    linears = [module for module in model.modules() if _packable(module, training)]
+    shared = _shared(model) if training else set()
+    linears = [module for module in model.modules() if _packable(module, training) and id(module.weight) not in shared]
+    packed = [_Packed(linear, training) for linear in linears]
+    if training:
+        _own({id(linear.weight) for linear in linears}, model)
     try:
-        for linear in linears:
-            linear.forward = _packed_forward(linear)
+        for linear, weights in zip(linears, packed, strict=True):
+            linear.forward = _packed_forward(linear, weights)
         yield
     finally:
-        for linear in linears:
+        for linear, weights in zip(linears, packed, strict=True):
             linear.__dict__.pop("forward", None)
+            weights.restore()
+
+
+def _own(given_up: set[int], model: Any) -> None:
+    """Copy the frozen weights that stay. A file is mapped as a whole: one weight in use keeps all of it in memory."""
+    for weight in model.parameters():
+        if id(weight) not in given_up and not weight.requires_grad and weight.device.type == "cpu":
+            weight.data = weight.data.clone()
+
+
+def _shared(model: Any) -> set[int]:
+    """Weights that are used by more than one module, or by others than their own: that of the head among them."""
+    found = Counter(id(weight) for module in model.modules() for weight in module._parameters.values())
+    heads = [module.get_output_embeddings() for module in model.modules() if hasattr(module, "get_output_embeddings")]
+    return {each for each, count in found.items() if count > 1} | {id(head.weight) for head in heads if head}
 
 
 def _packable(module: nn.Module, training: bool) -> bool:
@@ -48,9 +69,7 @@ def _packable(module: nn.Module, training: bool) -> bool:
     )
 
 
-def _packed_forward(linear: nn.Linear) -> Callable[[torch.Tensor], torch.Tensor]:
-    weights = _Packed(linear)
-
+def _packed_forward(linear: nn.Linear, weights: "_Packed") -> Callable[[torch.Tensor], torch.Tensor]:
     def forward(states: torch.Tensor) -> torch.Tensor:
         if torch.is_grad_enabled() and states.requires_grad:
             result: torch.Tensor = _Product.apply(states, weights, linear.bias)
@@ -63,16 +82,29 @@ def _packed_forward(linear: nn.Linear) -> Callable[[torch.Tensor], torch.Tensor]
 class _Packed:
     """A layer's weights, packed when first needed."""
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, linear: nn.Linear, gives_up: bool) -> None:
         self._linear = linear
+        self._gives_up = gives_up
 
     @cached_property
     def forward(self) -> torch.Tensor:
-        return _pack(self._linear.weight.detach())
+        packed = _pack(self._linear.weight.detach())
+        if self._gives_up:
+            self._linear.weight.data = self._linear.weight.new_empty(0)
+        return packed
 
     @cached_property
     def backward(self) -> torch.Tensor:
-        return _pack(self._linear.weight.detach().t().contiguous())
+        return _pack(self._plain().t().contiguous())
+
+    def restore(self) -> None:
+        """Give the layer its weights again, if it gave them up."""
+        if not self._linear.weight.numel():
+            self._linear.weight.data = self._plain()
+
+    def _plain(self) -> torch.Tensor:
+        weight = self._linear.weight.detach()
+        return weight if weight.numel() else self.forward.to_dense()
 
 
 class _Product(torch.autograd.Function):

@@ -349,10 +349,12 @@ def test_frozen_layers_are_packed_while_others_train_and_gradients_are_the_same(
         model(states).square().sum().backward()
         return [parameter.grad for parameter in model.parameters()]
 
-    before = gradients()
+    before, weights = gradients(), [parameter.detach().clone() for parameter in model.parameters()]
     with packed_linears(model, training=True):
         assert ["forward" in module.__dict__ for module in model] == [False, False, True, True]
         inside = gradients()
+        assert [module.weight.numel() for module in (model[2], model[3])] == [0, 0]
+    assert all(torch.equal(parameter, kept) for parameter, kept in zip(model.parameters(), weights, strict=True))
     torch.testing.assert_close(inside[:2], before[:2], rtol=1e-4, atol=1e-4)
     assert inside[2:] == before[2:] == [None] * 3
 
