@@ -34,7 +34,7 @@ SMALL = [
     *("pool.eval_source=data/prompts/eval.jsonl", "prompts.per_iteration=8", "generate.engine=transformers"),
     *("generate.n=3", "generate.max_new_tokens=6", "generate.top_k=64", "generate.max_prompt_tokens=200"),
     *("rank.engine=local", "rank.batch_tokens=4096", "pair.test_fraction=0.3", "train.max_length=256"),
-    *("train.per_device_train_batch_size=2", "train.gradient_accumulation_steps=1", "train.learning_rate=0.01"),
+    *("train.per_device_train_batch_size=2", "train.batch_pairs=2", "train.learning_rate=0.01"),
     *("eval.engine=transformers", "eval.prompts=4", "eval.max_new_tokens=6", "eval.top_k=64", "eval.bootstrap=100"),
 ]
 """What makes a recipe small enough for two cores; everything else is as the recipe says."""
@@ -106,6 +106,8 @@ def lineage(project: Project, n: int) -> dict[str, Any]:
     [
         ("mistral-7b", "full", MODELS),
         ("mistral-7b-lora", "lora", [*MODELS, "train.lora_r=4"]),
+        ("mistral-7b-qlora", "qlora", [*MODELS, "train.lora_r=4"]),
+        ("sppo", "full", MODELS),
         ("length-controlled", "lora", [MODELS[0], "base.sha256=null", "teach.prompts=8", "teach.max_new_tokens=8"]),
     ],
 )
@@ -165,11 +167,21 @@ def test_published_pairs_are_trained_on_without_sampling_and_ranking(
     assert "18\N{NO-BREAK SPACE}published pairs" in page and "✓ chosen" in page and ">generate<" not in page
 
 
-@pytest.mark.parametrize("recipe", ["mistral-7b-lora", "published-data"])
-def test_a_recipe_that_starts_from_another_says_only_what_differs(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("recipe", "start"),
+    [
+        ("mistral-7b-lora", "mistral-7b"),
+        ("mistral-7b-qlora", "mistral-7b-lora"),
+        ("sppo", "mistral-7b"),
+        ("published-data", "mistral-7b"),
+    ],
+)
+def test_a_recipe_that_starts_from_another_says_only_what_differs(
+    recipe: str, start: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(ROOT)
     own = yaml.safe_load((ROOT / f"conf/recipe/{recipe}.yaml").read_text())
-    values, before = (OmegaConf.to_container(composed((f"+recipe={name}",))) for name in (recipe, "mistral-7b"))
+    values, before = (OmegaConf.to_container(composed((f"+recipe={name}",))) for name in (recipe, start))
     changed = {
         f"{section}.{name}"
         for section in (set(own) - {"defaults"})
@@ -177,7 +189,7 @@ def test_a_recipe_that_starts_from_another_says_only_what_differs(recipe: str, m
         if values[section][name] != before[section][name]
     }
     said = {f"{section}.{name}" for section in (set(own) - {"defaults"}) for name in own[section]}
-    assert own["defaults"] == ["mistral-7b", "_self_"] and said - changed <= {"train.lora_target_modules"}
+    assert own["defaults"] == [start, "_self_"] and said - changed <= {"train.lora_target_modules"}
 
 
 def test_the_published_splits_are_pinned_to_a_commit_of_the_recipe_s_data_set(monkeypatch: pytest.MonkeyPatch) -> None:
