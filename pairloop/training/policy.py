@@ -34,9 +34,14 @@ class Start:
         return references.fingerprint(self.parent) == references.fingerprint(self.base)
 
     @property
-    def held_to_sampler(self) -> bool:
-        """Whether the reference is the model that sampled the responses."""
+    def begins_at_reference(self) -> bool:
+        """Whether the reference is the policy before its first step."""
         return self.params.reference == "previous" or self.is_first
+
+    @property
+    def held_to_sampler(self) -> bool:
+        """Whether the reference computes as the model that sampled the responses, which has no weights in 4 bits."""
+        return self.begins_at_reference and self.params.method != "qlora"
 
 
 def load(start: Start) -> Any:
@@ -67,7 +72,7 @@ def load(start: Start) -> Any:
 
 def reference(start: Start) -> Any:
     """The base, if training is held to it and does not start from it; else None: TRL takes the policy as it starts."""
-    return None if start.held_to_sampler else _base(start)
+    return None if start.begins_at_reference else _base(start)
 
 
 def fresh_adapter(start: Start, policy: Any) -> Any:

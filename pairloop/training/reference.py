@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from pairloop.errors import TrainingError
 from pairloop.files import records
 from pairloop.files.records import Row
 from pairloop.params import Train
@@ -32,26 +31,20 @@ def take_sampled(pairs: Sequence[Row], encoded: Encoded, params: Train, known: K
     """Give the encoded rows their reference's log-probabilities from sampling, if that is asked for.
 
     A response that is cut at max_length counts to there, as it does in training. Where those of any response are
-    missing, a line of stderr says so, and all are computed later.
+    missing, or the reference is another model, a line of stderr says so, and all are computed later.
 
     Args:
         pairs: what `encoded` was made from, in that order.
         encoded: its rows get two numbers each, in nats.
         params: reference_logps, max_length and ld_alpha.
         known: from sampling.
-        sampled_here: the reference is the model that sampled the responses.
-
-    Raises:
-        TrainingError: it is not.
+        sampled_here: the reference computes as the model that sampled the responses.
     """
     if params.reference_logps == "computed":
         return
     if not sampled_here:
-        raise TrainingError(
-            "train.reference_logps is sampled, but train.reference is base, which did not sample these responses: set "
-            "reference_logps to computed, or reference to previous"
-        )
-    if not _add_sampled(pairs, encoded, known, params.max_length, params.ld_alpha):
+        click.echo("train: the reference is not what sampled: its log-probabilities are computed", err=True)
+    elif not _add_sampled(pairs, encoded, known, params.max_length, params.ld_alpha):
         click.echo("train: some responses have no log-probabilities from sampling: all are computed", err=True)
 
 

@@ -34,7 +34,7 @@ SMALL = [
     *("pool.eval_source=data/prompts/eval.jsonl", "prompts.per_iteration=8", "generate.engine=transformers"),
     *("generate.n=3", "generate.max_new_tokens=6", "generate.top_k=64", "generate.max_prompt_tokens=200"),
     *("rank.engine=local", "rank.batch_tokens=4096", "pair.test_fraction=0.3", "train.max_length=256"),
-    *("train.per_device_train_batch_size=2", "train.batch_pairs=2", "train.learning_rate=0.01"),
+    *("train.per_device_train_batch_size=2", "train.batch_pairs=2", "train.launcher=null", "train.learning_rate=0.01"),
     *("eval.engine=transformers", "eval.prompts=4", "eval.max_new_tokens=6", "eval.top_k=64", "eval.bootstrap=100"),
 ]
 """What makes a recipe small enough for two cores; everything else is as the recipe says."""

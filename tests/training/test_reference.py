@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from test_dpo import changed, make_job, pair
 
-from pairloop.errors import TrainingError
 from pairloop.files import records
 from pairloop.models import chat, references
-from pairloop.training import data, dpo, reference, trainer
+from pairloop.training import data, dpo, reference, sharing
 
 CUT = 36
 """Tokens that the tiny model's template, the longest prompt and some of a response have."""
@@ -47,13 +46,13 @@ def train(job: dpo.Job, folder: Path) -> list[float]:
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Fills with the names of the splits that the reference reads."""
     names: list[str] = []
-    read = trainer.PairTrainer.computed
+    read = sharing.with_reference
 
-    def counted(self: Any, rows: Any, name: str) -> Any:
-        names.append(name)
-        return read(self, rows, name)
+    def counted(trainer: Any, rows: Any, planned: Any) -> Any:
+        names.append(next((name for name, plan in trainer.plans.items() if plan is planned), "first"))
+        return read(trainer, rows, planned)
 
-    monkeypatch.setattr(trainer.PairTrainer, "computed", counted)
+    monkeypatch.setattr(sharing, "with_reference", counted)
     return names
 
 
@@ -91,11 +90,21 @@ def test_log_probabilities_that_are_missing_or_others_are_computed(
     assert names[-2:] == ["train", "eval"]
 
 
-def test_a_reference_that_did_not_sample_is_refused(tiny_base: Path, tmp_path: Path) -> None:
-    train(make_job(tiny_base), tmp_path / "1")
-    params = changed(reference_logps="sampled", reference="base")
-    with pytest.raises(TrainingError, match="base, which did not sample these responses: set reference_logps"):
-        train(make_job(tiny_base, params, parent=tmp_path / "1" / "model"), tmp_path / "2")
+@pytest.mark.parametrize("change", [{"reference": "base"}, {"method": "qlora", "lora_target_modules": ["q_proj"]}])
+def test_the_log_probabilities_of_a_reference_that_did_not_sample_are_computed(
+    tiny_base: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    change: dict[str, Any],
+) -> None:
+    own = {"lora_target_modules": change["lora_target_modules"]} if "method" in change else {}
+    train(make_job(tiny_base, changed(**own)), tmp_path / "1")
+    names = computed(monkeypatch)
+    params = changed(reference_logps="sampled", **change)
+    train(sampling(tiny_base, make_job(tiny_base, params, parent=tmp_path / "1" / "model"), 0.0), tmp_path / "2")
+    assert "the reference is not what sampled: its log-probabilities are computed" in capsys.readouterr().err
+    assert names[-2:] == ["train", "eval"]
 
 
 def test_a_resumed_run_takes_what_was_computed(
@@ -119,7 +128,7 @@ def test_a_resumed_run_takes_what_was_computed(
 
 def test_a_cut_response_counts_to_where_it_is_cut() -> None:
     row = {"prompt_ids": [1, 2], "chosen_ids": [3, 4, 5], "rejected_ids": [6]}
-    encoded = data.Encoded([row], [0], {}, 1, 7)
+    encoded = data.Encoded([row], ["0"], [0], {}, 1, [(5, 3)])
     one = pair(0)
     texts = [(one["prompt_id"], one[side][1]["content"]) for side in ("chosen", "rejected")]
     known = dict(zip(texts, [[-1.0, -2.0, -4.0], [-8.0]], strict=True))
