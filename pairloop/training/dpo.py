@@ -47,11 +47,10 @@ def train(job: Job, out: Path, scratch: Path, log: Log = lambda step, values: No
     """
     _check(job)
     processes = workers.count(job.params, job.dtype)
-    alone = processes == 1 and job.params.launcher is None
     with checkpoint.owned(checkpoint.place(scratch, fingerprint(job), processes, job.params.launcher)) as folder:
         if out.is_dir() and any(out.iterdir()):
             return _taken(out, folder, log)
-        if alone:
+        if workers.alone(processes, job.params.launcher):
             return work(job, out, folder, log)
         job.write(folder / "job.json", out)
         workers.run(folder, processes, job.params.launcher, log)

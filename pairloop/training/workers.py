@@ -48,6 +48,13 @@ def count(params: Train, dtype: str) -> int:
     return params.devices or min(max(gpus, 1), params.batch_pairs)
 
 
+def alone(processes: int, config: str | None) -> bool:
+    """Whether no other process is needed. One that sees several GPUs would take all: it is told its own."""
+    import torch
+
+    return processes == 1 and config is None and torch.cuda.device_count() < 2
+
+
 def run(folder: Path, processes: int, config: str | None, log: Log) -> None:
     """Train the job in `folder`, job.json, on several devices, and return when it is done.
 

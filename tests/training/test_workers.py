@@ -64,8 +64,9 @@ def check_same(run: Run, single: Run) -> None:
     assert sorted(path.name for path in run.out.iterdir()) == sorted(path.name for path in single.out.iterdir())
 
 
-def test_micro_batches_of_one_pair_learn_what_the_whole_batch_at_once_does(single: Run, tmp_path: Path) -> None:
-    params = replaced(single.job.params, "train", per_device_train_batch_size=1)
+@pytest.mark.parametrize("most", [1, 3])
+def test_micro_batches_learn_what_the_whole_batch_at_once_does(single: Run, tmp_path: Path, most: int) -> None:
+    params = replaced(single.job.params, "train", per_device_train_batch_size=most)
     check_same(Run(dataclasses.replace(single.job, params=params), tmp_path), single)
 
 
@@ -199,6 +200,7 @@ def test_all_gpus_train_that_have_a_pair_unless_fewer_are_asked_for() -> None:
     assert workers.count(Train(batch_pairs=128), "float32") == 4
     assert workers.count(Train(batch_pairs=3), "float32") == 3
     assert workers.count(Train(batch_pairs=128, devices=2), "float32") == 2
+    assert not workers.alone(1, None)  # of four
 
 
 @pytest.mark.usefixtures("gpus")
@@ -212,6 +214,8 @@ def test_more_gpus_than_there_are_are_refused_before_anything_is_read(tmp_path: 
 def test_on_a_cpu_one_process_trains_unless_more_are_asked_for() -> None:
     assert workers.count(Train(batch_pairs=128), "float32") == 1
     assert workers.count(Train(devices=3), "float32") == 3
+    assert workers.alone(1, None)
+    assert not workers.alone(2, None) and not workers.alone(1, "a.yaml")
 
 
 def test_a_device_without_a_pair_is_refused() -> None:
