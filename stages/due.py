@@ -13,7 +13,6 @@ from stages import common
 from stages.schedule import composed
 
 THERE = "there"
-CACHED = "in DVC's cache"
 UNPULLED = "runs unless pulled"
 
 
@@ -22,9 +21,9 @@ UNPULLED = "runs unless pulled"
 def main(changes: tuple[str, ...]) -> None:
     """Say of each stage whether `dvc exp run -S CHANGE ...` would run it.
 
-    `there`: its outputs are here and current. `in DVC's cache`: they are taken from there. `runs`, and why: what
-    changed first, or which stage before it would run. Whether that one's new output equals the old, so that the rest
-    need not run after all, is known only then.
+    `there`: its outputs are here and current. `runs`, and why: what changed first, which stage before it would run, or
+    that its outputs are not here, which `dvc pull` brings or `dvc checkout`, where DVC has them. Whether the new output
+    of a stage equals the old, so that the rest need not run after all, is known only then.
     """
     from omegaconf import OmegaConf
 
@@ -92,7 +91,7 @@ def _state(stage: Any, before: list[Any], found: Mapping[str, str]) -> str:
         return f"runs after {next(one.addressing for one in before if _unpulled(one, found))}"
     if all(out.exists and not out.status() for out in stage.outs):
         return THERE
-    return CACHED if stage.outs_cached() else UNPULLED
+    return UNPULLED
 
 
 def _unpulled(stage: Any, found: Mapping[str, str]) -> bool:
