@@ -108,7 +108,8 @@ def _sample(row: Row, own: list[Row], stated: Row, reasons: dict[str, str], test
     }
     return {
         "prompt": row["prompt"],
-        "constraints": json.loads(stated[prompt_id]) if stated[prompt_id] else None,
+        # Published prompts state none.
+        "constraints": json.loads(stated[prompt_id]) if stated.get(prompt_id) else None,
         "responses": row["responses"],
         "scores": [round(score, 4) for score in row["scores"]],
         "finish_reasons": row["finish_reasons"],

@@ -154,7 +154,7 @@ def keys(params: Params, environment: Mapping[str, str] = os.environ) -> list[Fi
 def engines(params: Params) -> list[Finding]:
     """Whether what computes beside transformers is installed."""
     needs = {
-        "vllm": "vllm" in (params.sampler, params.eval.engine)
+        "vllm": "vllm" in (params.sampler, params.eval_sampler)
         or ("judge" in params.kinds and not params.judge.endpoint and params.judge.engine == "vllm"),
         "ray": "ray" in (params.generate.engine, params.rank.engine),
         "llm_blender": "llm_blender" in params.kinds,
@@ -171,7 +171,7 @@ def engines(params: Params) -> list[Finding]:
 
 def adapters(params: Params) -> list[Finding]:
     """Whether vLLM can serve what training makes."""
-    if params.train.method == "full" or "vllm" not in (params.sampler, params.eval.engine):
+    if params.train.method == "full" or "vllm" not in (params.sampler, params.eval_sampler):
         return []
     rank = params.train.lora_r
     if rank > LARGEST_RANK:
@@ -212,7 +212,7 @@ def context(params: Params, size: Size) -> list[Finding]:
 def devices(params: Params, machine: Machine) -> list[Finding]:
     """Whether the devices that there are can be used, and are."""
     wanted = params.vllm.tensor_parallel_size
-    served = "vllm" in (params.sampler, params.eval.engine)
+    served = "vllm" in (params.sampler, params.eval_sampler)
     if served and wanted > machine.count:
         remedy = f"lower vllm.tensor_parallel_size to {machine.count}"
         return [

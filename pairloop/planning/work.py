@@ -117,13 +117,11 @@ def run(iterations: Sequence[Params], size: Size, counts: Counts, fetched: float
     first = iterations[0]
     found = [Work("base", 1, fetched=fetched, engine="none"), Work("pool", engine="none"), teach(first, size, counts)]
     for n, params in enumerate(iterations, 1):
-        found += [
-            Work(f"prompts@{n}", params.prompts.per_iteration, engine="none"),
-            generate(n, params, size, counts),
-            rank(n, params, size, counts),
-            Work(f"pair@{n}", params.prompts.per_iteration, engine="none"),
-            train(n, params, size, counts),
-        ]
+        prompts = params.prompts.per_iteration
+        if params.pair.published is None:
+            found += [Work(f"prompts@{n}", prompts, engine="none"), generate(n, params, size, counts)]
+            found.append(rank(n, params, size, counts))
+        found += [Work(f"pair@{n}", prompts, engine="none"), train(n, params, size, counts)]
     evaluated = [evaluate(n, first, size, counts) for n in range(len(iterations) + 1)]
     return [*found, *evaluated, Work("report", engine="none")]
 
@@ -265,7 +263,8 @@ def evaluate(n: int, params: Params, size: Size, counts: Counts) -> Work:
         2 * size.computed * own.prompts * here.prompt + sum(one.read for one in scored),
         sum(one.compared for one in scored),
         sampled=sampled + sum(one.sampled for one in scored),
-        together=_together(own.engine, own.prompts, own.shard_prompts),
-        engine=own.engine,
-        devices=params.vllm.tensor_parallel_size if own.engine == "vllm" else 1,
+        together=_together(params.eval_sampler, own.prompts, own.shard_prompts),
+        engine=params.eval_sampler,
+        spread=own.engine == "ray",
+        devices=params.vllm.tensor_parallel_size if params.eval_sampler == "vllm" else 1,
     )

@@ -11,7 +11,7 @@ import yaml
 from pairloop import params as parameters
 from pairloop.errors import ModelError, ParameterError
 from pairloop.files.records import read_json, write_json
-from pairloop.params import Params, Train
+from pairloop.params import Params
 from pairloop.planning import devices, estimate, measured, size, table, work
 from pairloop.planning.devices import Device, Machine
 from pairloop.planning.estimate import Estimate
@@ -141,12 +141,8 @@ def test_zephyrs_published_training_time_is_what_the_model_says() -> None:
 
 def test_full_training_of_7b_fits_80_gb_only_where_it_is_divided() -> None:
     """As Zephyr's recipe, which takes ZeRO-3; 16 bytes for each parameter are 116 GB (Rajbhandari et al. 2020)."""
-
-    class Launched(Train):
-        launcher: str = "conf/accelerate/fsdp.yaml"
-
-    own, counts = recipe()[0], work.Counts(215, 500, "assumed")
-    divided = own.model_copy(update={"train": Launched(**own.train.model_dump())})
+    (own,), (divided,) = recipe(launcher=None), recipe()
+    counts = work.Counts(215, 500, "assumed")
     machine = devices.parse("8x H100 80GB")
     whole, shared = (
         estimate.estimate(work.train(1, params, MISTRAL, counts), params, MISTRAL, machine) for params in (own, divided)
@@ -166,9 +162,8 @@ def test_an_adapter_of_7b_trains_on_24_gb_one_pair_at_a_time() -> None:
 
 def test_more_devices_train_faster_and_sample_as_before_unless_ray_spreads_it() -> None:
     counts = work.Counts(215, 500, "assumed")
-    own = recipe()[0]
-    spread = own.model_copy(update={"generate": own.generate.model_copy(update={"engine": "ray"})})
-    spread = spread.model_copy(update={"ray": spread.ray.model_copy(update={"sampler": "vllm"})})
+    spread = recipe(launcher=None)[0]
+    own = spread.model_copy(update={"generate": spread.generate.model_copy(update={"engine": "vllm"})})
     one, eight = devices.parse("H100"), devices.parse("8x H100")
 
     def seconds(verb: str, params: Params, machine: Machine) -> float:
@@ -262,3 +257,10 @@ def test_a_table_fits_a_hundred_columns_and_sums_what_runs(stated: dict[str, Est
 
 def test_a_clock_reads_as_people_say_it() -> None:
     assert [table.duration(seconds) for seconds in (45, 1500, 7300)] == ["45 s", "25 min", "2.0 h"]
+
+
+def test_published_pairs_are_planned_without_sampling_and_ranking() -> None:
+    values = yaml.safe_load((ROOT / "conf/recipe/mistral-7b.yaml").read_text())
+    own = parameters.parse(values | {"pair": {"published": "mine"}})
+    stages = [one.stage for one in work.run([own, own], MISTRAL, work.Counts(215, 500, "assumed"))]
+    assert stages[3:7] == ["pair@1", "train@1", "pair@2", "train@2"]

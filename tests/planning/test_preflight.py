@@ -29,7 +29,7 @@ def levels(findings: list[preflight.Finding]) -> list[str]:
 
 
 def test_what_does_not_fit_a_device_is_no_go_with_the_remedy() -> None:
-    own, machine = recipe(), devices.parse("8x H100")
+    own, machine = recipe(train={"launcher": None}), devices.parse("8x H100")
     one = estimate.estimate(work.train(1, own, MISTRAL, work.Counts(215, 500, "")), own, MISTRAL, machine)
     (found,) = preflight.memory([one], machine)
     assert found.level == "no-go" and "train.launcher" in found.text and not preflight.go([found])
@@ -107,9 +107,9 @@ def test_lengths_beyond_the_context_are_no_go_and_beyond_training_a_warning() ->
 
 
 def test_devices_that_stand_idle_are_named() -> None:
-    (found,) = preflight.devices(recipe(), devices.parse("8x H100"))
+    single = recipe(generate={"engine": "vllm"}, rank={"engine": "local"})
+    (found,) = preflight.devices(single, devices.parse("8x H100"))
     assert found.level == "warning" and "generate.engine=ray" in found.text
-    spread = recipe(generate={"engine": "ray"}, ray={"sampler": "vllm"}, rank={"engine": "ray"})
-    assert levels(preflight.devices(spread, devices.parse("8x H100"))) == ["OK"]
-    wide = recipe(vllm={"tensor_parallel_size": 4})
+    assert levels(preflight.devices(recipe(), devices.parse("8x H100"))) == ["OK"]
+    wide = recipe(generate={"engine": "vllm"}, vllm={"tensor_parallel_size": 4})
     assert levels(preflight.devices(wide, devices.parse("2x H100"))) == ["no-go"]
