@@ -106,6 +106,13 @@ def test_every_linear_layer_gets_an_adapter_whatever_it_is_called(
     assert not torch.allclose(before, after, atol=1e-3)
 
 
+def test_training_beside_four_bits_prints_nothing(
+    tiny_base: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Run(make_job(tiny_base, changed(method="qlora")), tmp_path)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_without_bitsandbytes_one_sentence_says_how_to_get_it(
     tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
