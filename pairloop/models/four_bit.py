@@ -5,7 +5,6 @@ products are computed in the dtype of training. Embeddings, norms and the layer 
 The quantiser is bitsandbytes.
 """
 
-import logging
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,8 +48,6 @@ def load(folder: Path, dtype: str) -> Any:
     import torch
     from transformers import BitsAndBytesConfig
 
-    # On a CPU it tells of a kernel that it can do without.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     check(references.load_config(folder, references.weights(folder)))
     quantiser = BitsAndBytesConfig(
         load_in_4bit=True,

