@@ -29,8 +29,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "Pairloop, reference_logps: computed": {"reference_logps": "computed"},
     "Pairloop, share_prompts: false": {"share_prompts": False, "reference_logps": "computed"},
 }
-"""Each way to train, and what it sets that is not its default. TRL's default number format is bfloat16, which it refuses
-to use on a machine without a GPU."""
+"""Each way to train, and what it sets that is not its default. TRL's default number format is bfloat16, which it
+refuses to use on a machine without a GPU."""
 
 EXACT = "TRL, without checkpointing"
 """What losses are compared with."""
