@@ -571,20 +571,21 @@ def test_training_prints_nothing_reports_to_nobody_and_scores_only_responses(
 ) -> None:
     import transformers
     import trl.trainer.base_trainer
-    import trl.trainer.utils
+
+    from pairloop.training import head
 
     sent: list[Any] = []
     scored: list[int] = []
-    head = trl.trainer.utils._ChunkedLogProbFunction
+    function = head._LogProbabilities
 
     class Counting:
         @staticmethod
         def apply(hidden: Any, *rest: Any) -> Any:
             scored.append(len(hidden))
-            return head.apply(hidden, *rest)
+            return function.apply(hidden, *rest)
 
     monkeypatch.setattr(trl.trainer.base_trainer, "send_telemetry", lambda *a, **k: sent.append(k))
-    monkeypatch.setattr(trl.trainer.utils, "_ChunkedLogProbFunction", Counting)
+    monkeypatch.setattr(head, "_LogProbabilities", Counting)
     monkeypatch.delenv("CI", raising=False)
     level, environment = transformers.logging.get_verbosity(), dict(os.environ)
     job = make_job(tiny_base)
@@ -593,6 +594,8 @@ def test_training_prints_nothing_reports_to_nobody_and_scores_only_responses(
     assert sent == []
     assert (transformers.logging.get_verbosity(), dict(os.environ)) == (level, environment)
     tokenizer = references.load_tokenizer(tiny_base)
-    splits = [data.encode(rows, tokenizer, 768, {}).rows for rows in (job.pairs, job.test_pairs)]
-    train, test = (sum(len(row["chosen_ids"]) + len(row["rejected_ids"]) for row in rows) for rows in splits)
-    assert sum(scored) == 2 * train + 3 * test  # reference and training; reference, before and after
+    shuffled = data.shuffle(job.pairs, job.seed, job.iteration)
+    splits = [data.encode(rows, tokenizer, 768, {}).rows for rows in (shuffled, job.test_pairs, shuffled[:4])]
+    train, test, first = (sum(len(row["chosen_ids"]) + len(row["rejected_ids"]) for row in rows) for rows in splits)
+    # Reference and training; reference, before and after; and the first batch both ways.
+    assert sum(scored) == 2 * train + 3 * test + 2 * first
