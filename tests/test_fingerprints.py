@@ -335,6 +335,7 @@ def test_all_of_a_job_matters_but_what_only_its_card_and_lineage_say(job: Job, f
         "seed": 1,
         "iteration": 2,
         "sampled": {("0", "text"): [5]},
+        "logps": {("0", "text"): [-0.5]},
         "win_probabilities": {("0", "text"): 0.5},
     }
     said = {"splits": {"train": "0" * 64}, "engine": "By somebody."}

@@ -6,6 +6,7 @@ TRL trains; here stands what it trains on, from what and against what, and what 
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
@@ -15,7 +16,7 @@ import click
 
 from pairloop.errors import DataError, TrainingError
 from pairloop.models import four_bit, references
-from pairloop.training import batches, checkpoint, data, memory, policy, reference, result, workers
+from pairloop.training import batches, checkpoint, data, memory, policy, reference, result, worker, workers
 from pairloop.training.job import Job
 from pairloop.work import shards
 
@@ -95,33 +96,17 @@ def work(job: Job, out: Path, folder: Path, log: Log, rank: int = 0, processes: 
     Args and returns as of `train`; `folder` is for checkpoints.
     """
     from pairloop.models.packed import packed_linears
-    from pairloop.training import sharing, trainer, watch
+    from pairloop.training import sharing, trainer
 
     tokenizer = references.load_tokenizer(job.base)
     pairs, test = _encoded(job, tokenizer)
-    size, most = job.params.batch_pairs, job.params.per_device_train_batch_size
-    plan = batches.plan(pairs.longest, size, processes, most)
+    most = job.params.per_device_train_batch_size
+    plan = batches.plan(pairs.longest, job.params.batch_pairs, processes, most)
     held_out = batches.plan(test.longest, len(test.rows), processes, most)
-    prompts = [pairs.prompts[i : i + size] for i in range(0, len(pairs.rows), size)]
-    start = _start(job)
     with trainer.settled(), memory.enough(job.params):
-        model = policy.load(start)
+        model = policy.load(_start(job))
         with packed_linears(model, training=True):
-            saved = four_bit.trained(model) if job.params.method == "qlora" else {}
-            tuning = trainer.build(
-                policy=model,
-                held_to=policy.reference(start),
-                adapter=policy.fresh_adapter(start, model),
-                tokenizer=tokenizer,
-                config=trainer.configure(job.params, job.dtype, _seed(job), len(pairs.rows), len(plan[0][0]), folder),
-                train=pairs.rows,
-                test=test.rows,
-                plans={"train": list(chain(*plan[rank])), "eval": list(chain(*held_out[rank]))},
-                watch=watch.Watch(log, prompts),
-                share_prompts=job.params.share_prompts,
-            )
-            if job.params.method == "qlora":
-                four_bit.keep_precise(tuning.model, saved)
+            tuning = _trainer(job, model, tokenizer, (pairs, test), (plan, held_out), rank, folder, log)
             before = trainer.held_out(tuning)
             newest = sharing.told(checkpoint.newest(folder) if rank == 0 else None)
             if newest and rank == 0:
@@ -133,6 +118,39 @@ def work(job: Job, out: Path, folder: Path, log: Log, rank: int = 0, processes: 
             if rank == 0:
                 result.write(job, tuning, weights, metrics, out, folder)
     return metrics
+
+
+def _trainer(
+    job: Job,
+    model: Any,
+    tokenizer: Any,
+    splits: tuple[data.Encoded, data.Encoded],
+    plans: tuple[batches.Plan, batches.Plan],
+    rank: int,
+    folder: Path,
+    log: Log,
+) -> Any:
+    """The trainer of this process, ready to train."""
+    from pairloop.training import trainer, watch
+
+    (pairs, test), (train, held_out), size = splits, plans, job.params.batch_pairs
+    prompts = [pairs.prompts[i : i + size] for i in range(0, len(pairs.rows), size)]
+    saved = four_bit.trained(model) if job.params.method == "qlora" else {}
+    built = trainer.build(
+        policy=model,
+        held_to=policy.reference(_start(job)),
+        adapter=policy.fresh_adapter(_start(job), model),
+        tokenizer=tokenizer,
+        config=trainer.configure(job.params, job.dtype, _seed(job), len(pairs.rows), len(train[0][0]), folder),
+        train=pairs.rows,
+        test=test.rows,
+        plans={"train": list(chain(*train[rank])), "eval": list(chain(*held_out[rank]))},
+        watch=watch.Watch(log, prompts),
+    )
+    if saved:
+        four_bit.keep_precise(built.model, saved)
+    trainer.prepare(built, job.params.share_prompts)
+    return built
 
 
 def _encoded(job: Job, tokenizer: Any) -> tuple[data.Encoded, data.Encoded]:
@@ -175,3 +193,7 @@ def _check_rows(job: Job, pairs: data.Encoded, test: data.Encoded) -> None:
                 f"({reasons}). At least one is needed: raise prompts.per_iteration or train.max_length, or relax the "
                 "filters under pair."
             )
+
+
+if __name__ == "__main__":  # one of several processes, which `workers` starts
+    worker.serve(Path(sys.argv[1]), work)

@@ -129,9 +129,8 @@ def build(
     plans: Mapping[str, Sequence[Batch]],
     adapter: Any,
     watch: Watch,
-    share_prompts: bool,
 ) -> Any:
-    """A trainer that holds the reference's log-probabilities of all rows.
+    """A trainer, which `prepare` makes ready.
 
     Args:
         policy: the model to train.
@@ -143,7 +142,6 @@ def build(
         plans: what this device computes of both, as `train` and `eval`.
         adapter: a LoraConfig for a fresh adapter on the policy, or None.
         watch: follows the run.
-        share_prompts: read common beginnings once.
     """
     sharing.allow_fsdp()
     trainer = PairTrainer(
@@ -159,11 +157,15 @@ def build(
         callbacks=[watch],
     )
     trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def prepare(trainer: Any, share_prompts: bool) -> None:
+    """Let a trainer's models read common beginnings once, if asked, and find the reference's log-probabilities."""
     forward.prepare(trainer, share_prompts)
     reference.fill(trainer)
     # Its log-probabilities are stored, and the loss reads those: the model need not stay in memory.
     trainer.ref_model = None
-    return trainer
 
 
 def held_out(trainer: Any) -> dict[str, float]:
