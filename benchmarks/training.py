@@ -80,7 +80,7 @@ def plain(work: Any, changes: dict[str, Any], folder: str) -> list[float]:
         lr_scheduler_type=params.lr_scheduler_type,
         warmup_steps=trainer.warmup_steps(params, len(rows)),
         per_device_train_batch_size=params.per_device_train_batch_size,
-        gradient_accumulation_steps=params.gradient_accumulation_steps,
+        gradient_accumulation_steps=params.batch_pairs // params.per_device_train_batch_size,
         max_length=params.max_length,
         seed=dpo._seed(work) % 2**32,  # which the adapter's first values depend on
         # So that losses can be compared step by step; neither costs time.

@@ -147,7 +147,7 @@ def _trainer(
         plans={"train": list(chain(*train[rank])), "eval": list(chain(*held_out[rank]))},
         watch=watch.Watch(log, prompts),
     )
-    if saved:
+    if job.params.method == "qlora":
         four_bit.keep_precise(built.model, saved)
     trainer.prepare(built, job.params.share_prompts)
     return built

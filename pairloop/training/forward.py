@@ -172,12 +172,15 @@ def _share(backbone: Any, config: Any) -> None:
     boolean = config._attn_implementation == "sdpa"
 
     @wraps(plain)
-    def forward(self: Any, input_ids: Any, attention_mask: Any, **options: Any) -> Any:
-        layout = Layout(input_ids, attention_mask, most) if self.shares_prompts else None
+    def forward(self: Any, input_ids: Any = None, attention_mask: Any = None, **options: Any) -> Any:
+        # Who says where tokens stand, or nothing of padding, does not ask for a batch of TRL's.
+        ours = self.shares_prompts and attention_mask is not None and options.get("position_ids") is None
+        layout = Layout(input_ids, attention_mask, most) if ours else None
         if layout is None or (widest is not None and layout.tokens.shape[1] > widest):
             return plain(input_ids=input_ids, attention_mask=attention_mask, **options)
         mask = layout.visible if boolean else _additive(layout.visible, self.dtype)
-        output = plain(input_ids=layout.tokens, attention_mask=mask, position_ids=layout.positions, **options)
+        options["position_ids"] = layout.positions
+        output = plain(input_ids=layout.tokens, attention_mask=mask, **options)
         states = output.last_hidden_state
         output.last_hidden_state = states.flatten(0, 1)[layout.places]
         return output

@@ -260,7 +260,8 @@ def test_sure_winners_and_losers_make_soft_sppo_the_hard_one() -> None:
 def test_probabilities_reach_the_responses_that_they_are_of(lab: Lab) -> None:
     batch = next(iter(lab.built(changed(**SIZE, loss=["sppo_soft"])).get_train_dataloader()))
     job = make_job(lab.base, parent=lab.parent.out)
-    rows, known = data.shuffle(job.pairs, job.seed, job.iteration)[:4], wins(job)
+    shuffled, known = data.shuffle(job.pairs, job.seed, job.iteration), wins(job)
+    rows = [shuffled[row] for row in batch["rows"]]
     wanted = [known[row["prompt_id"], row[side][-1]["content"]] for side in ("chosen", "rejected") for row in rows]
     assert batch["win_probabilities"].tolist() == pytest.approx(wanted)
 
