@@ -140,10 +140,14 @@ def test_dvc_has_the_stage_and_the_dependency_only_where_they_are_used(monkeypat
         "data/iteration_2/earlier.parquet",
         "data/iteration_3/earlier.parquet",
     ]
-    assert found["earlier"]["3"] == {"previous": 2, "before": "data/iteration_2/earlier.parquet"}
-    assert {own["rankings"] for own in found["iterations"].values()} == {"conf/no_file"}
+    assert found["earlier"]["3"] == {
+        "previous": 2,
+        "before": "data/iteration_2/earlier.parquet",
+        "responses": "data/iteration_2/responses.parquet",
+    }
+    assert {own["wins"] for own in found["iterations"].values()} == {"conf/no_file"}
     soft = schedule("train.loss=[sppo_soft]")["iterations"]
-    assert soft["2"]["rankings"] == "data/iteration_2/rankings.parquet"
+    assert soft["2"]["wins"] == "data/iteration_2/rankings.parquet"
     only = schedule("++overrides.3.train.data=replay")
     assert list(only["earlier"]) == ["2", "3"]  # the second hands on to the third
     assert [own["earlier"] for own in only["iterations"].values()][:2] == ["conf/no_file"] * 2
