@@ -50,15 +50,3 @@ def _share(rows: Sequence[int], devices: int, most: int) -> list[Batch]:
     parts = [tuple(rows[bounds[i] : bounds[i + 1]]) for i in range(count)]
     # The shortest row for a device without one: it is waited for by none.
     return [Batch(part or tuple(rows[-1:]), len(part) * count / len(rows)) for part in parts]
-
-
-def wasted(planned: Plan, lengths: Sequence[tuple[int, int]]) -> float:
-    """Share of the computed positions that are padding, or repeat a row for a device without one.
-
-    Args:
-        planned: what `plan` gives.
-        lengths: tokens of prompt and chosen response, and of prompt and rejected response, of each row.
-    """
-    batches = [batch for device in planned for step in device for batch in step]
-    computed = sum(2 * len(batch.rows) * max(max(lengths[row]) for row in batch.rows) for batch in batches)
-    return 1 - sum(map(sum, lengths)) / computed

@@ -8,8 +8,9 @@ that it has in its sequence. TRL gets the hidden states in the layout that it as
 
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from itertools import chain
 from types import MethodType
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 
 from pairloop.training import head
+from pairloop.training.batches import Batch
 
 EXACT = 1e-4
 """Nats by which a token's log-probability may differ in float32, at most, for sharing to be taken as exact."""
@@ -185,8 +187,37 @@ def _share(backbone: Any, config: Any) -> None:
         output.last_hidden_state = states.flatten(0, 1)[layout.places]
         return output
 
-    backbone.shares_prompts = True
+    backbone.shares_prompts, backbone.tree_tokens, backbone.window_tokens = True, most, widest
     backbone.forward = MethodType(forward, backbone)
+
+
+def wasted(trainer: Any, rows: Sequence[Mapping[str, Any]], planned: Sequence[Batch]) -> float:
+    """Share of the positions that the model computes that are padding, or repeat a row for a device without one.
+
+    Args:
+        trainer: one that `prepare` has changed.
+        rows: of `data.encode`.
+        planned: what all devices compute in one pass over them.
+    """
+    backbone, most = _causal(trainer.model).base_model, trainer.args.max_length
+    computed = useful = 0
+    for batch in planned:
+        pairs = [rows[row] for row in batch.rows]
+        sides = ("chosen_ids", "rejected_ids")
+        whole = [list(chain(pair["prompt_ids"], pair[side]))[:most] for side in sides for pair in pairs]
+        lengths = _read(backbone, whole)
+        computed += len(lengths) * max(lengths)
+        useful += sum(lengths) if batch.weight else 0
+    return 1 - useful / computed
+
+
+def _read(backbone: Any, sequences: Sequence[Sequence[int]]) -> list[int]:
+    """Lengths of what a backbone reads of a batch: trees, or where it shares nothing the sequences."""
+    if not getattr(backbone, "shares_prompts", False):
+        return [len(sequence) for sequence in sequences]
+    lengths = [len(tree.tokens) for tree in trees(sequences, backbone.tree_tokens)[0]]
+    too_wide = backbone.window_tokens is not None and max(lengths) > backbone.window_tokens
+    return [len(sequence) for sequence in sequences] if too_wide else lengths
 
 
 def _additive(visible: Any, dtype: Any) -> Any:

@@ -1,6 +1,7 @@
 """What is kept of a training: its metrics, and the folder with the weights, their card and their lineage."""
 
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ def parameters(job: Job) -> dict[str, Any]:
 
 def metrics(job: Job, pairs: data.Encoded, test: data.Encoded, trainer: Any, plan: batches.Plan) -> dict[str, Any]:
     """Counts and losses of a training that has ended; see `dpo.train`."""
+    from pairloop.training import forward
+
     losses = [values["loss"] for values in trainer.state.log_history if "loss" in values]
     return {
         "rows_in": len(job.pairs),
@@ -27,7 +30,7 @@ def metrics(job: Job, pairs: data.Encoded, test: data.Encoded, trainer: Any, pla
         "test_rows_out": len(test.rows),
         "test_dropped": test.dropped,
         "tokens": pairs.tokens * job.params.num_train_epochs,
-        "wasted_tokens": batches.wasted(plan, pairs.lengths),
+        "wasted_tokens": forward.wasted(trainer, pairs.rows, [batch for step in chain(*plan) for batch in step]),
         "steps": trainer.state.global_step,
         "loss_first": losses[0],
         "loss_last": losses[-1],

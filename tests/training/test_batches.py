@@ -51,15 +51,3 @@ def test_a_device_without_a_row_computes_one_that_does_not_count() -> None:
     first, second = batches.plan([5, 6, 7], 2, 2, 1)
     assert [[(batch.rows, batch.weight) for batch in step] for step in first] == [[((1,), 1.0)], [((2,), 2.0)]]
     assert [[(batch.rows, batch.weight) for batch in step] for step in second] == [[((0,), 1.0)], [((2,), 0.0)]]
-
-
-def test_the_share_of_padding_is_that_of_the_computed_positions() -> None:
-    planned = batches.plan([10, 8, 4, 4], 4, 1, 2)
-    assert batches.wasted(planned, [(10, 10), (8, 6), (4, 4), (2, 4)]) == pytest.approx(1 - 48 / (40 + 16))
-    assert batches.wasted(batches.plan([5, 5], 2, 1, 2), [(5, 5), (5, 5)]) == 0.0
-
-
-def test_grouped_by_length_there_is_less_padding_than_in_order() -> None:
-    both = [(length, length) for length in LENGTHS]
-    grouped = batches.wasted(batches.plan(LENGTHS, 43, 1, 4), both)
-    assert grouped < 0.5 * batches.wasted(batches.plan(LENGTHS, 4, 1, 4), both)

@@ -12,7 +12,7 @@ from transformers import AutoModelForCausalLM
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 from trl.trainer.utils import add_fused_lm_head
 
-from pairloop.training import forward, head
+from pairloop.training import batches, forward, head
 
 OUTPUTS = ("log_probs", "entropy", "mean_logits", "is_top1")
 UNABLE = {"bloom", "mpt"}
@@ -169,3 +169,33 @@ def test_the_frozen_head_answers_in_tiles_as_the_whole_would(monkeypatch: pytest
     upstream = torch.linspace(-1, 1, 7)
     gradients = [torch.autograd.grad(each, hidden, upstream)[0] for each in (whole, tiled)]
     assert torch.allclose(*gradients, atol=1e-5)
+
+
+def reading(**backbone: Any) -> Any:
+    """A trainer, as far as the count of what its model reads looks at it."""
+    return SimpleNamespace(
+        model=SimpleNamespace(base_model=SimpleNamespace(**backbone)), args=SimpleNamespace(max_length=768)
+    )
+
+
+ROWS = [
+    {"prompt_ids": [1, 2], "chosen_ids": [3] * 8, "rejected_ids": [4] * 8},
+    {"prompt_ids": [1, 2], "chosen_ids": [5] * 6, "rejected_ids": [6] * 4},
+    {"prompt_ids": [1], "chosen_ids": [3] * 3, "rejected_ids": [4] * 3},
+    {"prompt_ids": [1], "chosen_ids": [3], "rejected_ids": [4] * 3},
+]
+PLANNED = batches.plan([10, 8, 4, 4], 4, 1, 2)[0][0]
+
+
+def test_the_share_of_padding_is_that_of_the_computed_positions() -> None:
+    assert forward.wasted(reading(), ROWS, PLANNED) == pytest.approx(1 - 48 / (4 * 10 + 4 * 4))
+    repeated = [batches.Batch((3,), 1.0), batches.Batch((3,), 0.0)]
+    assert forward.wasted(reading(), ROWS, repeated) == pytest.approx(1 - 6 / 16)
+
+
+def test_of_a_tree_only_what_fills_it_up_is_wasted() -> None:
+    # Each pair of the first batch has a tree of its own, of 2 + 8 + 8 and 2 + 6 + 4 tokens; the second batch has one.
+    tree = reading(shares_prompts=True, tree_tokens=18, window_tokens=None)
+    assert forward.wasted(tree, ROWS, PLANNED) == pytest.approx(1 - (18 + 12 + 7) / (2 * 18 + 7))
+    narrow = reading(shares_prompts=True, tree_tokens=12, window_tokens=12)
+    assert forward.wasted(narrow, ROWS, PLANNED[:1]) == pytest.approx(1 - (10 + 8 + 10 + 6) / 40)
