@@ -125,8 +125,8 @@ def load_model(folder: Path, dtype: str, cache: Path | None = None, quantiser: A
             dtype=getattr(torch, dtype),
             use_safetensors=True,
             trust_remote_code=False,
-            quantization_config=quantiser,
-            device_map={"": _device_of_process()} if quantiser else None,
+            # Not None where there is none: it would say that a checkpoint in fewer bits is none.
+            **({"quantization_config": quantiser, "device_map": {"": _device_of_process()}} if quantiser else {}),
         )
     except (SafetensorError, *fetch.UNLOADABLE) as error:
         raise ModelError(f"{folder}: the model cannot be loaded ({first_line(error)})") from error

@@ -14,8 +14,7 @@ from pairloop.prompts import constraints
 from pairloop.rankers import Ranker, advantages, check_all, score_all, score_unique
 from pairloop.rankers.ensemble import Ensemble
 from pairloop.rankers.verifiable import Verifiable, constraints_first
-from pairloop.samplers import Sampling
-from pairloop.samplers.answers import Policy, Speaker
+from pairloop.samplers.answers import Policy
 from pairloop.samplers.vllm import Engine, release
 from pairloop.work import shards
 
@@ -276,20 +275,9 @@ def ranker(ranking: Ranking, stated: Mapping[str, list[dict[str, Any]]], scratch
         case "ensemble":
             return Ensemble([(weight, ranker(member, stated, scratch)) for weight, member in ranking.members])
         case "judge":
-            return _judge(ranking, scratch)
+            from pairloop.rankers.judge.configured import judge
+
+            policy = None if ranking.judge.endpoint else ranking.judge_policy
+            return judge(ranking.judge, policy, ranking.vllm, scratch)
         case _:
             return ranking.loaded
-
-
-def _judge(ranking: Ranking, scratch: Path) -> Any:
-    from pairloop.rankers.judge.endpoint import Endpoint
-    from pairloop.rankers.judge.ranker import Judge as LanguageModelJudge
-    from pairloop.rankers.judge.ranker import LocalJudge
-
-    asked = ranking.judge
-    if asked.endpoint:
-        return LanguageModelJudge(Endpoint(asked, scratch), asked.rubric)
-    sampling = Sampling(asked.temperature, asked.top_p, asked.top_k, asked.max_new_tokens)
-    engine = asked.engine, ranking.vllm
-    speaker = Speaker(ranking.judge_policy, sampling, asked.shard_questions, scratch, *engine)
-    return LanguageModelJudge(LocalJudge(speaker), asked.rubric)

@@ -134,6 +134,8 @@ EARLY = {
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """A project as DVC has it after a run, as far as parameters go."""
     project = new_project(tmp_path_factory.mktemp("watched") / "project")
+    # So that `earlier`, which is there only where it is asked for, is there.
+    project.run(sys.executable, "-m", "stages.schedule", "--write", "train.data=accumulated")
     with Repo(str(project.folder)) as repo:
         found = {}
         for stage in repo.index.stages:

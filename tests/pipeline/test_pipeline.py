@@ -118,7 +118,7 @@ EVAL = stages("eval@0", "eval@1", "eval@2", "eval@3", "report")
         ("generate.temperature", 1.1, GENERATE),
         ("generate.engine", "vllm", GENERATE),
         ("vllm.enforce_eager", True, GENERATE | JUDGE),
-        ("ray.actors", 2, GENERATE),
+        ("ray.actors", 2, GENERATE | EVAL),
         ("prompts.per_iteration", 7, SLICES),
         ("eval.bootstrap", 300, EVAL),
         ("eval.engine", "vllm", REFUSED),

@@ -100,7 +100,7 @@ def test_the_tested_versions_include_the_package_so_that_these_tests_run():
 
 def test_a_missing_package_names_the_extra(folders, monkeypatch):
     monkeypatch.setitem(sys.modules, "llm_blender", None)
-    with pytest.raises(ModelError, match=r"pip install 'pairloop\[llm-blender\]'"):
+    with pytest.raises(ModelError, match=r"pip install '\.\[llm-blender\]'"):
         LLMBlender(folders["own"])
 
 
