@@ -198,7 +198,8 @@ def _training_memory(params: Params, size: Size, machine: Machine) -> float:
     states = trained * (12 if own.method == "full" else 16)
     if own.reference == "base" and own.method == "full":
         states += size.parameters * 4
-    tokens = 2 * own.per_device_train_batch_size * min(own.max_length, _longest(params))
+    prompt = min(params.generate.max_prompt_tokens, own.max_length) if own.share_prompts else 0
+    tokens = own.per_device_train_batch_size * (2 * min(own.max_length, _longest(params)) - prompt)
     # A layer keeps 34 bytes of each token and number in two-byte formats (Korthikanti et al. 2022), the logits three
     # copies in float32; with checkpointing one layer is whole at a time, of the others only what goes in.
     layer = 17 * weight_bytes(params) * tokens * size.hidden

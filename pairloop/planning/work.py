@@ -223,17 +223,20 @@ def pairs(params: Params, counts: Counts) -> tuple[int, int]:
 
 
 def train(n: int, params: Params, size: Size, counts: Counts) -> Work:
-    """Train on the pairs; the reference reads all of them once, and the policy the held-out ones twice."""
+    """Train on the pairs; the reference reads all of them once, unless that is known from sampling, and the policy the
+    held-out ones twice."""
     own = params.train
     rows, held = pairs(params, counts)
-    length = 2 * min(counts.prompt + counts.response, own.max_length)
+    prompt, whole = min(counts.prompt, own.max_length), min(counts.prompt + counts.response, own.max_length)
+    length = 2 * whole - (prompt if own.share_prompts else 0)
     tokens = rows * length * own.num_train_epochs
     once = 2 * size.computed
+    referred = 0 if own.reference_logps == "sampled" and own.reference == "previous" else rows
     return Work(
         f"train@{n}",
         rows,
         tokens,
-        once * (rows + 3 * held) * length,
+        once * (referred + 3 * held) * length,
         trained=once * training_passes(own) * tokens,
         spread=True,
     )

@@ -130,7 +130,7 @@ def test_a_run_s_speed_holds_on_the_device_that_made_it(tmp_path: Path) -> None:
 
 def test_zephyrs_published_training_time_is_what_the_model_says() -> None:
     """2 to 4 hours on 16 A100 for up to three epochs of 61,135 pairs (Tunstall et al. 2023, arXiv 2310.16944)."""
-    params = recipe(num_train_epochs=3)
+    params = recipe(num_train_epochs=3, share_prompts=False)
     pairs = params[0].pair.model_copy(update={"test_fraction": 0.01})
     prompts = params[0].prompts.model_copy(update={"per_iteration": 61_135})
     own = params[0].model_copy(update={"pair": pairs, "prompts": prompts})
@@ -153,11 +153,11 @@ def test_full_training_of_7b_fits_80_gb_only_where_it_is_divided() -> None:
 def test_an_adapter_of_7b_trains_on_24_gb_one_pair_at_a_time() -> None:
     counts = work.Counts(215, 500, "assumed")
     found = {}
-    for pairs in (1, 8):
+    for pairs in (1, 16):
         own = recipe(method="lora", per_device_train_batch_size=pairs)[0]
         here = devices.parse("RTX 4090")
         found[pairs] = estimate.estimate(work.train(1, own, MISTRAL, counts), own, MISTRAL, here).memory
-    assert found[1] < 24e9 < found[8]
+    assert found[1] < 24e9 < found[16]
 
 
 def test_more_devices_train_faster_and_sample_as_before_unless_ray_spreads_it() -> None:
