@@ -4,8 +4,10 @@ Nothing is lost: outputs stay, and what finished after the committed lock comes 
 """
 
 import json
+import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -34,14 +36,21 @@ def main() -> None:
             _put_back(text)
 
 
+NUMBER = re.compile(r"[0-9]+(e[0-9]+)?$")
+"""What YAML 1.2 takes for a number, and 1.1 for a text."""
+
+
 def is_whole(text: str) -> bool:
     """Whether DVC would read it."""
     import yaml
     from dvc.schema import COMPILED_LOCKFILE_SCHEMA
     from voluptuous import Invalid
 
+    # Numbers as YAML 1.2 has them, which DVC reads: a checksum that is cut to 093e6 is one.
+    loader: Any = type("Loader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {})
+    loader.add_implicit_resolver("tag:yaml.org,2002:float", NUMBER, list("0123456789"))
     try:
-        COMPILED_LOCKFILE_SCHEMA(yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+        COMPILED_LOCKFILE_SCHEMA(yaml.load(text, Loader=loader))
     except (yaml.YAMLError, Invalid):
         return False
     return True

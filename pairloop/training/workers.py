@@ -72,8 +72,12 @@ def run(folder: Path, processes: int, config: str | None, log: Log) -> None:
         for worker, line in _lines(workers):
             if line is None:
                 _check_ended(workers, worker)
-            else:
-                _hear(json.loads(line), log)
+                continue
+            said = json.loads(line)
+            if "traceback" in said:  # perhaps only because another has been killed
+                for ended in (other for other in workers if other.poll()):
+                    _check_ended(workers, ended)
+            _hear(said, log)
 
 
 @contextmanager
