@@ -1,5 +1,6 @@
 """vLLM in the actors of Ray, both real, on a machine without a GPU: `make test-vllm`."""
 
+import logging
 import os
 import signal
 import threading
@@ -83,16 +84,22 @@ def test_a_stage_that_is_killed_leaves_neither_actor_nor_the_processes_that_shar
     assert stage.left(begun, within=20) == []
 
 
-def test_a_judge_that_vllm_answers_for_leaves_its_memory_to_the_next_ranker(
-    tiny_base: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.fixture
+def unlogged() -> Iterator[None]:
+    """pytest keeps warnings with the call that they come from, and what that has made."""
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.usefixtures("unlogged")
+def test_a_judge_that_vllm_answers_for_leaves_its_memory_to_the_next_ranker(tiny_base: Path, tmp_path: Path) -> None:
     judge = Judge(model="random:0", engine="vllm", max_new_tokens=8)
     asked = scoring.Ranking("judge", scoring.Places(tiny_base, tmp_path), "float32", 512, judge=judge, vllm=CPU)
     rows = [{"prompt": "Hi", "responses": ["Hello", "Ho"], "constraints": None}]
     list(scoring.score(rows, asked, 4, tmp_path))
     assert len(vllm._HELD) == 1 and asked.parallel == 1
     engine = weakref.ref(vllm._HELD[0][1])
-    caplog.clear()  # pytest keeps vLLM's warnings, with the call that made the engine
     scoring.make_room(scoring.Ranking("likelihood", asked.places, "float32", 512))
     assert vllm._HELD == []
     assert engine() is None
