@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pairloop.params import Params, Train
 from pairloop.planning.devices import Machine
 from pairloop.planning.size import Size
-from pairloop.planning.work import CHARACTERS, ENCODER, PAIRRM, Work, typical
+from pairloop.planning.work import CHARACTERS, ENCODER, PAIRRM, Work, longest, typical
 
 READING = {"gpu": 0.4, "cpu": 0.9}
 """Share of a device's speed in forward passes over whole texts."""
@@ -144,8 +144,7 @@ def adapter(size: Size, train: Train) -> float:
 
 def sharded(train: Train) -> bool:
     """Whether weights, gradients and the optimiser's states are divided among the devices."""
-    launcher = str(train.model_dump().get("launcher") or "")
-    return any(word in launcher for word in ("fsdp", "zero3"))
+    return any(word in (train.launcher or "") for word in ("fsdp", "zero3"))
 
 
 def memory(work: Work, params: Params, size: Size, machine: Machine) -> float:
@@ -155,8 +154,8 @@ def memory(work: Work, params: Params, size: Size, machine: Machine) -> float:
     if work.verb == "train":
         return base + _training_memory(params, size, machine)
     if work.engine == "vllm":
-        longest = min(_longest(params), params.vllm.max_model_len or _longest(params))
-        cache = 2 * size.layers * size.kv_width * 2 * longest / work.devices
+        most = min(longest(params), params.vllm.max_model_len or longest(params))
+        cache = 2 * size.layers * size.kv_width * 2 * most / work.devices
         cache = (params.vllm.kv_cache_gib or 0.0) * 2**30 or cache
         asked = params.vllm.gpu_memory_utilization * machine.device.memory if machine.device.gpu else 0.0
         return max(asked, base + weights + cache)
@@ -177,10 +176,6 @@ def _judging(work: Work, params: Params, size: Size) -> float:
     return params.rank.batch_tokens * size.vocabulary * 4.0 if work.verb == "eval" else 0.0
 
 
-def _longest(params: Params) -> int:
-    return params.generate.max_prompt_tokens + params.generate.max_new_tokens
-
-
 def _ranker_memory(params: Params, size: Size) -> float:
     """Bytes of the ranker's weights and of one forward pass."""
     kind = params.rank.ranker
@@ -199,7 +194,7 @@ def _training_memory(params: Params, size: Size, machine: Machine) -> float:
     if own.reference == "base" and own.method == "full":
         states += size.parameters * 4
     prompt = min(params.generate.max_prompt_tokens, own.max_length) if own.share_prompts else 0
-    tokens = own.per_device_train_batch_size * (2 * min(own.max_length, _longest(params)) - prompt)
+    tokens = own.per_device_train_batch_size * (2 * min(own.max_length, longest(params)) - prompt)
     # A layer keeps 34 bytes of each token and number in two-byte formats (Korthikanti et al. 2022), the logits three
     # copies in float32; with checkpointing one layer is whole at a time, of the others only what goes in.
     layer = 17 * weight_bytes(params) * tokens * size.hidden

@@ -16,6 +16,7 @@ from pairloop.params import Params
 from pairloop.planning.devices import Machine
 from pairloop.planning.estimate import Estimate
 from pairloop.planning.size import Size
+from pairloop.planning.work import longest
 
 Level = Literal["OK", "warning", "no-go"]
 
@@ -158,7 +159,7 @@ def engines(params: Params) -> list[Finding]:
         or ("judge" in params.kinds and not params.judge.endpoint and params.judge.engine == "vllm"),
         "ray": "ray" in (params.generate.engine, params.rank.engine),
         "llm_blender": "llm_blender" in params.kinds,
-        "bitsandbytes": str(params.train.method) == "qlora",
+        "bitsandbytes": params.train.method == "qlora",
     }
     extras = {"vllm": "vllm", "ray": "ray", "llm_blender": "llm-blender", "bitsandbytes": "qlora"}
     asked = [name for name, needed in needs.items() if needed]
@@ -181,32 +182,32 @@ def adapters(params: Params) -> list[Finding]:
 
 def context(params: Params, size: Size) -> list[Finding]:
     """Whether prompts and responses fit the model's context, and training's."""
-    longest = params.generate.max_prompt_tokens + params.generate.max_new_tokens
+    most = longest(params)
     own = params.vllm.max_model_len if params.sampler == "vllm" else None
     limits = [limit for limit in (size.context, own) if limit]
     if not limits:
         return [Finding("warning", "context: not known before the model is here: `dvc repro base` tells")]
     found = []
-    if longest > min(limits):
+    if most > min(limits):
         found.append(
             Finding(
                 "no-go",
-                f"context: a prompt and its response may have {longest} tokens, but there is room for {min(limits)}: "
+                f"context: a prompt and its response may have {most} tokens, but there is room for {min(limits)}: "
                 "lower generate.max_prompt_tokens or generate.max_new_tokens",
             )
         )
     if params.train.max_length > min(limits):
         text = f"context: train.max_length is {params.train.max_length}, but the model has {min(limits)}: lower it"
         found.append(Finding("no-go", text))
-    if params.train.max_length < longest:
+    if params.train.max_length < most:
         found.append(
             Finding(
                 "warning",
-                f"context: train.max_length cuts what is longer than {params.train.max_length} of up to {longest} "
+                f"context: train.max_length cuts what is longer than {params.train.max_length} of up to {most} "
                 "tokens: raise it, or lower generate.max_new_tokens",
             )
         )
-    return found or [Finding("OK", f"context: {longest} of {min(limits)} tokens, of which training reads all")]
+    return found or [Finding("OK", f"context: {most} of {min(limits)} tokens, of which training reads all")]
 
 
 def devices(params: Params, machine: Machine) -> list[Finding]:

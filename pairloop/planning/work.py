@@ -100,6 +100,11 @@ class Work:
         return self.stage.partition("@")[0]
 
 
+def longest(params: Params) -> int:
+    """Tokens that a prompt and its response may have together."""
+    return params.generate.max_prompt_tokens + params.generate.max_new_tokens
+
+
 def typical(limit: int) -> float:
     """Tokens of a response that may have `limit`, as assumed."""
     return min(FILLED * limit, LONGEST_MEAN)
