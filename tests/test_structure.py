@@ -31,7 +31,7 @@ PLUMBING = {
 
 PLACES = (
     *("errors", "params", "files", "models", "work", "measures", "prompts", "samplers", "rankers", "pairing"),
-    *("training", "evaluation", "report", "planning"),
+    *("training", "evaluation", "report", "comparing", "planning"),
 )
 """The places of pairloop in order: each may import itself and those before it."""
 
