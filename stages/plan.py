@@ -11,6 +11,7 @@ import click
 
 from pairloop import params as parameters
 from pairloop.errors import ParameterError
+from pairloop.evaluation.settings import settings
 from pairloop.files import records
 from pairloop.models import fetch, references
 from pairloop.params import Params
@@ -256,6 +257,12 @@ def _template(folder: Path | None) -> list[Finding]:
     return preflight.template(references.load_tokenizer(folder))
 
 
+def _answers(params: Params) -> str:
+    """How often each held-out prompt is answered, where that is not once."""
+    count = sum(max(one.samples, one.best_of) for one in settings(params.eval, base=False))
+    return f", {count} answers to each prompt" if count > 1 else ""
+
+
 def _head(plan: _Plan) -> list[str]:
     """What is planned, and with which figures."""
     params, device, known = plan.params, plan.machine.device, sorted(plan.factors)
@@ -266,7 +273,7 @@ def _head(plan: _Plan) -> list[str]:
         f"{params.iterations} iterations of {params.base.model}: {plan.base.parameters:,.0f} parameters, "
         f"{plan.base.source}",
         f"{params.generate.engine}, {params.rank.ranker}, {train.method} with beta {train.beta:g} and learning rate "
-        f"{train.learning_rate:g}, {pairs} pairs a step; judged by {', '.join(params.eval.judges)}",
+        f"{train.learning_rate:g}, {pairs} pairs a step; judged by {', '.join(params.eval.judges)}{_answers(params)}",
         f"on {plan.machine.name}: {told} by the stated model, {speed}FLOP/s{' each' * (plan.machine.count > 1)}",
         f"prompts of {plan.counts.prompt:.0f} tokens, responses of {plan.counts.response:.0f}: {plan.counts.source}",
     ]

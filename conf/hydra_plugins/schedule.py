@@ -31,11 +31,15 @@ NO_FILE = "conf/no_file"
 EARLIER = "data/iteration_{}/earlier.parquet"
 """The pairs of the iterations before one, with their tokens."""
 
+ANSWERS = "data/iteration_{}/answers.parquet"
+"""A model's answers to the held-out prompts, which later ones are compared with."""
+
 
 def schedule(iterations: int, overrides: DictConfig, *, _root_: DictConfig) -> DictConfig:
     """The iterations to loop over, those that hand on their pairs, the models to evaluate, and the files to watch.
 
-    Iterations name the files that they read, and models the prompts; those after the base read its answers too.
+    Iterations name the files that they read, and models the prompts; those after the base read its answers too, and
+    those of the iteration before them.
     """
     if type(iterations) is not int or iterations < 1:
         raise ValueError(f"iterations must be a whole number above 0, not {iterations!r}")
@@ -72,8 +76,11 @@ def schedule(iterations: int, overrides: DictConfig, *, _root_: DictConfig) -> D
                 for n in range(2, max(replaying, default=1) + 1)
             },
             "models": {
-                "0": {"prompts": "data/eval.parquet"},
-                **{str(n): {"prompts": "data/iteration_0/answers.parquet"} for n in range(1, iterations + 1)},
+                "0": {"prompts": "data/eval.parquet", "previous": NO_FILE},
+                **{
+                    str(n): {"prompts": ANSWERS.format(0), "previous": ANSWERS.format(n - 1) if n > 1 else NO_FILE}
+                    for n in range(1, iterations + 1)
+                },
             },
             "files": {
                 section: {name: _file(_root_, section, name) for name in names} for section, names in FILES.items()

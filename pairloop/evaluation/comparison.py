@@ -1,4 +1,8 @@
-"""One model's held-out answers beside iteration 0's: win rates, constraints, lengths and faults."""
+"""One model's held-out answers beside others': win rates, constraints, lengths and faults.
+
+A prompt counts once, however many answers there are to it: it has the mean over them, and intervals come of drawing
+prompts again. Answers to the same prompt say little about other prompts, so drawing them would promise too much.
+"""
 
 import json
 import statistics
@@ -10,46 +14,85 @@ from pairloop.measures.statistics import estimate, outcomes
 from pairloop.measures.texts import repetitive, words
 from pairloop.prompts import constraints
 
+FEW = 30
+"""Prompts below which the percentile bootstrap's interval is too narrow to go by: it cannot tell."""
 
-def judge(
-    scores: Sequence[Sequence[float]], own: Sequence[str], base: Sequence[str], resamples: int, seed: int
-) -> dict[str, float]:
-    """Win rate of a model against iteration 0, by one judge.
+Wins = list[list[float]]
+"""For each prompt and sample 1 where the model wins, 0 where it loses, ½ at a tie."""
+
+
+def wins(scores: Sequence[Sequence[tuple[float, float]]]) -> Wins:
+    """Who wins, from the scores of both sides for each prompt and sample. AlpacaEval counts a tie as half too."""
+    return [outcomes([mine for mine, _ in own], [theirs for _, theirs in own]) for own in scores]
+
+
+def shares(found: Wins) -> list[float]:
+    """For each prompt the share of its samples that the model wins."""
+    return [statistics.fmean(own) for own in found]
+
+
+def rate(found: Wins, resamples: int, seed: int) -> dict[str, float]:
+    """win_rate with the 95 % interval low and high, from resampling prompts.
 
     Args:
-        scores: for each prompt the score of the model's answer and of iteration 0's.
-        own: the model's answers.
-        base: iteration 0's answers.
+        found: who wins.
         resamples: resamples of the bootstrap.
         seed: the run's seed.
-
-    Returns:
-        win_rate (ties count half) with the 95 % interval low and high, and length_controlled.
     """
-    wins = outcomes([pair[0] for pair in scores], [pair[1] for pair in scores])
-    rate = estimate(wins, resamples, seed)
-    controlled = length_controlled(wins, [len(text) for text in own], [len(text) for text in base])
-    return {"win_rate": rate.value, "low": rate.low, "high": rate.high, "length_controlled": controlled}
+    known = estimate(shares(found), resamples, seed)
+    return {"win_rate": known.value, "low": known.low, "high": known.high}
 
 
-def passes(prompts: Sequence[Row], texts: Sequence[str]) -> list[bool | None]:
-    """Whether each answer satisfies all constraints of its prompt; None for a prompt without constraints."""
+def counted(found: Wins) -> dict[str, int]:
+    """wins, ties and losses: of prompts, or of samples of prompts where there are several."""
+    flat = [one for own in found for one in own]
+    return {"wins": flat.count(1.0), "ties": flat.count(0.5), "losses": flat.count(0.0)}
+
+
+def at_equal_length(found: Wins, own: Sequence[Sequence[str]], theirs: Sequence[Sequence[str]]) -> float:
+    """The length-controlled win rate over all samples.
+
+    Args:
+        found: who wins.
+        own: for each prompt the model's answers.
+        theirs: for each prompt the other's, at least as many.
+    """
+    pairs = [both for mine, others in zip(own, theirs, strict=True) for both in zip(mine, others, strict=False)]
+    flat = [one for prompt in found for one in prompt]
+    return length_controlled(flat, [len(mine) for mine, _ in pairs], [len(other) for _, other in pairs])
+
+
+def passes(rows: Sequence[Row]) -> list[list[bool] | None]:
+    """For each row of answers whether each satisfies all constraints of the prompt; None for a prompt without any.
+
+    Args:
+        rows: of records.ANSWER.
+    """
     return [
-        constraints.holds(json.loads(row["constraints"]), text) if row["constraints"] else None
-        for row, text in zip(prompts, texts, strict=True)
+        [constraints.holds(json.loads(row["constraints"]), text) for text in row["responses"]]
+        if row["constraints"]
+        else None
+        for row in rows
     ]
 
 
 def constraint_rate(
-    own: Sequence[bool | None], base: Sequence[bool | None], resamples: int, seed: int
+    own: Sequence[list[bool] | None], base: Sequence[list[bool] | None], resamples: int, seed: int
 ) -> dict[str, float] | None:
     """Share of the constrained prompts whose constraints all hold, and the gain over iteration 0, prompt by prompt.
 
+    Args:
+        own: for each prompt whether its answers pass, or None.
+        base: the same of iteration 0's answers, of which as many count as the model has.
+        resamples: resamples of the bootstrap.
+        seed: the run's seed.
+
     Returns:
-        prompts, pass_rate with low and high, gain with gain_low and gain_high; None if no prompt is constrained.
+        prompts and whether they are few, pass_rate with low and high, gain with gain_low and gain_high; None if no
+        prompt is constrained.
     """
     both = [
-        (float(mine), float(theirs))
+        (statistics.fmean(mine), statistics.fmean(theirs[: len(mine)]))
         for mine, theirs in zip(own, base, strict=True)
         if mine is not None and theirs is not None
     ]
@@ -59,6 +102,7 @@ def constraint_rate(
     gain = estimate([mine - theirs for mine, theirs in both], resamples, seed)
     return {
         "prompts": len(both),
+        "few": len(both) < FEW,
         "pass_rate": rate.value,
         "low": rate.low,
         "high": rate.high,
@@ -68,17 +112,17 @@ def constraint_rate(
     }
 
 
-def form(answers: Sequence[Row]) -> dict[str, float]:
+def form(rows: Sequence[Row]) -> dict[str, float]:
     """How the answers look: mean_words, mean_tokens, truncated_share, repetitive_share, empty_share.
 
     Args:
-        answers: rows of records.RESPONSE with one response each.
+        rows: with `responses`, `token_counts` and `finish_reasons`, equally many in each.
     """
-    texts = [row["responses"][0] for row in answers]
+    texts = [text for row in rows for text in row["responses"]]
     return {
         "mean_words": statistics.fmean(len(words(text)) for text in texts),
-        "mean_tokens": statistics.fmean(row["token_counts"][0] for row in answers),
-        "truncated_share": statistics.fmean(row["finish_reasons"][0] == "length" for row in answers),
+        "mean_tokens": statistics.fmean(count for row in rows for count in row["token_counts"]),
+        "truncated_share": statistics.fmean(reason == "length" for row in rows for reason in row["finish_reasons"]),
         "repetitive_share": statistics.fmean(repetitive(text) for text in texts),
         "empty_share": statistics.fmean(not text.strip() for text in texts),
     }

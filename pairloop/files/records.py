@@ -34,9 +34,16 @@ RESPONSE = TEXT | {"token_ids": "list<list<int32>>", "logps": "list<list<float>>
 """The responses with the tokens that were sampled, the end token among them where there is one, and their
 log-probabilities at temperature 1, in nats (null where the engine gives none)."""
 
-ANSWER = PROMPT | TEXT | {"judged": "string"}
-"""A held-out prompt with a model's answer, which later models are compared with. `judged` is a JSON mapping of each
-judge that scores an answer by itself to the K scores."""
+ANSWER = (
+    PROMPT
+    | TEXT
+    | {"temperature": "double", "best_of": "int32", "moved_on": "double", "logps": "list<double>", "judged": "string"}
+)
+"""A held-out prompt with a model's answers in one setting, which later models are compared with: a row for each
+setting and prompt, the main setting first. `best_of`: of how many answers this one was picked, 1 where none was.
+`moved_on`: the factor by which the model was moved on from the base, 0 where it was not. `logps`: the sum of each
+answer's log-probabilities at temperature 1, in nats, or null. `judged`: a JSON mapping of each judge that scores an
+answer by itself to the K scores."""
 
 _MATRIX = "list<list<double>>"
 
@@ -82,6 +89,7 @@ def arrow_schema(schema: Schema) -> Any:
         "string": pa.string(),
         "int32": pa.int32(),
         _STRINGS: pa.list_(pa.string()),
+        "double": pa.float64(),
         "list<int32>": pa.list_(pa.int32()),
         "list<list<int32>>": pa.list_(pa.list_(pa.int32())),
         "list<list<float>>": pa.list_(pa.list_(pa.float32())),
@@ -162,8 +170,8 @@ def _check_row(path: Path, number: int, row: Row) -> None:
     for name in ("finish_reasons", "token_counts", "token_ids", "logps", "scores", "comparisons"):
         if count is not None and row.get(name) is not None and len(row[name]) != count:
             raise DataError(f"{path}, row {number}: {count} responses but {len(row[name])} {name}. {_REMAKE}")
-    for name in ("token_ids", "logps"):
-        if row.get(name) is not None and [len(own) for own in row[name]] != row["token_counts"]:
+    for name in ("token_ids", "logps") if "token_ids" in row else ():
+        if row[name] is not None and [len(own) for own in row[name]] != row["token_counts"]:
             raise DataError(f"{path}, row {number}: {name} has not token_counts' lengths. {_REMAKE}")
 
 

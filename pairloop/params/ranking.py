@@ -170,9 +170,21 @@ class Eval(Section):
     """What answers the held-out prompts, as in `generate.engine`. The same for every iteration. With `ray` the judges
     score in actors too."""
 
-    temperature: NotNegative = 1.0
-    """Softmax temperature; 0 is greedy. By default as in `generate`: a model is measured as it was sampled to learn.
-    AlpacaEval's config of the published model has 0.5."""
+    temperatures: OneOrSeveral[NotNegative] = (1.0,)
+    """Softmax temperatures; 0 is greedy. The first is the main one, whose numbers stand first; each other is measured
+    beside it. By default as in `generate`: a model is measured as it was sampled to learn. AlpacaEval's config of the
+    published model has 0.5."""
+
+    samples: Count = 1
+    """Answers to each prompt at each of these temperatures. Their mean stands for the prompt: more answers narrow what
+    sampling adds to an interval, more prompts the rest. A greedy answer is always the same and given once."""
+
+    best_of: Count = 1
+    """Answers to each prompt, at `eval.best_of_temperature`, of which `rank.ranker` picks one; that one is measured
+    too, against iteration 0's plain answers. The published model has 16. 1: none."""
+
+    best_of_temperature: Positive = 0.7
+    """Softmax temperature of the answers to pick from; 0.7 is the published model's."""
 
     top_p: Share = 0.95
     """Nucleus, as in `generate.top_p`."""

@@ -8,6 +8,7 @@ section 2.1). Attention over the context is left out: at these lengths it is a f
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from pairloop.evaluation.settings import settings
 from pairloop.params import Params, Train
 from pairloop.planning.size import Size
 
@@ -257,22 +258,37 @@ def training_passes(train: Train) -> int:
 
 
 def evaluate(n: int, params: Params, size: Size, counts: Counts) -> Work:
-    """Answer the held-out prompts, and judge the answers. Iteration 0's are judged once, unless judges compare."""
-    own = params.eval
+    """Answer the held-out prompts in every setting, and judge the answers beside iteration 0's and the previous ones.
+
+    A judge that scores an answer by itself reads only this model's."""
+    own, asked = params.eval, settings(params.eval, base=n == 0)
     length = counts.response if own.max_new_tokens == params.generate.max_new_tokens else typical(own.max_new_tokens)
     here = Counts(counts.prompt, length, counts.source)
-    alone = {"specialist", "likelihood", "reward", "encoder", "verifiable"}
-    scored = [score(kind, own.prompts, 1 if kind in alone else 2, params, size, here) for kind in own.judges]
-    sampled = own.prompts * length
+    given = [max(setting.samples, setting.best_of) for setting in asked]
+    scored = _evaluated(n, sum(setting.samples for setting in asked), params, size, here)
+    prompts, sampled = len(asked) * own.prompts * here.prompt, sum(given) * own.prompts * length
     return Work(
         f"eval@{n}",
-        own.prompts,
-        own.prompts * here.prompt + sampled + sum(one.tokens for one in scored),
-        2 * size.computed * own.prompts * here.prompt + sum(one.read for one in scored),
+        sum(given) * own.prompts,
+        prompts + sampled + sum(one.tokens for one in scored),
+        2 * size.computed * prompts + sum(one.read for one in scored),
         sum(one.compared for one in scored),
         sampled=sampled + sum(one.sampled for one in scored),
-        together=_together(params.eval_sampler, own.prompts, own.shard_prompts),
+        together=_together(params.eval_sampler, own.prompts * max(given), own.shard_prompts * max(given)),
         engine=params.eval_sampler,
         spread=own.engine == "ray",
         devices=params.vllm.tensor_parallel_size if params.eval_sampler == "vllm" else 1,
     )
+
+
+def _evaluated(n: int, judged: int, params: Params, size: Size, counts: Counts) -> list[Work]:
+    """What each judge has to read of so many answers to each prompt, and what picks the best of several."""
+    own = params.eval
+    alone = {"specialist", "likelihood", "reward", "encoder", "verifiable"}
+    compared = own.prompts * judged * (2 if n > 1 else 1)  # with iteration 0, and with the iteration before
+    found = [
+        score(kind, *((own.prompts, judged) if kind in alone else (compared, 2)), params, size, counts)
+        for kind in own.judges
+    ]
+    picking = score(params.rank.ranker, own.prompts, own.best_of, params, size, counts)
+    return [*found, *([picking] if own.best_of > 1 else [])]

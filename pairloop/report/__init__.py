@@ -28,8 +28,8 @@ models, one mapping each, from iteration 0 (the base model) on
     `prompts`, `win_rate` {judge: {`win_rate`, `low`, `high`, `teacher` (did it rank the training data?), and, where it
     was computed, `length_controlled`}} (not read for iteration 0), `constraints` None or {`prompts`, `pass_rate`,
     `low`, `high`, `gain`, `gain_low`, `gain_high`}, `mean_words`, `mean_tokens`, `truncated_share`,
-    `repetitive_share`, and, where known, `empty_share` and `extrapolated` (rows of the same with a `factor`: the model
-    moved on by it). Rates and shares are from 0 to 1; `low` and `high` are the
+    `repetitive_share`, and, where known, `empty_share` and `further` (rows of the same in other settings, those with a
+    `factor` of the model moved on by it). Rates and shares are from 0 to 1; `low` and `high` are the
     ends of 95 % intervals.
 times
     rows of `stage`, `iteration` (None outside the loop), `seconds` and, where known, `tokens_per_second` and

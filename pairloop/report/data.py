@@ -135,8 +135,8 @@ def _check_model(number: int, model: Metrics) -> None:
         _need("constraints", model["constraints"], f"iteration {number}, eval metrics, constraints")
     if number:
         _need("compared", model, f"iteration {number}, eval metrics")
-    for beyond in model.get("extrapolated", ()):
-        _need("moved", beyond, f"iteration {number}, eval metrics, extrapolated")
+    for beyond in (row for row in model.get("further", ()) if "factor" in row):
+        _need("moved", beyond, f"iteration {number}, eval metrics, further")
     for judge, rates in (model["win_rate"] if number else {}).items():
         _need("judge", rates, f"iteration {number}, eval metrics, win rate of {judge}")
 

@@ -10,7 +10,7 @@ from pairloop.report.tables import Cell, Group, Row, Table
 
 def moved_on(models: Sequence[Metrics]) -> Table | None:
     """Each iteration that was moved on, as it is and by each factor; None where none was."""
-    found = [(n, model) for n, model in enumerate(models) if model.get("extrapolated")]
+    found = [(n, model) for n, model in enumerate(models) if _beyond(model)]
     if not found:
         return None
     names = list(judges(models))
@@ -19,13 +19,17 @@ def moved_on(models: Sequence[Metrics]) -> Table | None:
             "",
             [
                 _row(f"Iteration {n}", model, names),
-                *(_row(f"Iteration {n}, moved on by {m['factor']:g}", m, names) for m in model["extrapolated"]),
+                *(_row(f"Iteration {n}, moved on by {m['factor']:g}", m, names) for m in _beyond(model)),
             ],
         )
         for n, model in found
     ]
     columns = [*names, "Constraints", "Words", "Cut off"]
     return Table("Moved on from the base model, with 95\N{NO-BREAK SPACE}% interval", columns, groups, "Model")
+
+
+def _beyond(model: Metrics) -> list[Metrics]:
+    return [row for row in model.get("further", ()) if "factor" in row]
 
 
 def _row(label: str, model: Metrics, names: Sequence[str]) -> Row:

@@ -25,10 +25,19 @@ def test_length_control_of_a_clean_sweep_or_equal_lengths_is_the_plain_rate() ->
 
 
 def test_the_gain_in_constraints_is_measured_prompt_by_prompt() -> None:
-    own = [True, True, True, False, None]
-    base = [False, True, False, False, None]
+    own = [[True], [True], [True], [False], None]
+    base = [[False], [True], [False], [False], None]
     found = comparison.constraint_rate(own, base, 500, 0)
     assert found is not None
     assert (found["prompts"], found["pass_rate"], found["gain"]) == (4, 0.75, 0.5)
     assert found["gain_low"] <= 0.5 <= found["gain_high"]
     assert comparison.constraint_rate([None], [None], 500, 0) is None
+
+
+def test_a_prompt_with_several_answers_counts_once_in_the_constraints_too() -> None:
+    found = comparison.constraint_rate([[True, False], [True, True]], [[False, True], [False, False]], 500, 0)
+    assert found is not None
+    assert (found["prompts"], found["few"], found["pass_rate"], found["gain"]) == (2, True, 0.75, 0.5)
+    # One answer that was picked of many is beside iteration 0's first.
+    picked = comparison.constraint_rate([[True], [True]], [[False, True], [False, False]], 500, 0)
+    assert picked is not None and picked["gain"] == 1.0

@@ -41,7 +41,8 @@ def test_the_other_formats_keep_their_columns(tmp_path: Path) -> None:
     assert list(records.TEXT) == ["prompt_id", "prompt", "responses", "finish_reasons", "token_counts"]
     assert list(records.RESPONSE) == [*records.TEXT, "token_ids", "logps"]
     assert list(records.RANKING) == [*records.TEXT, "scores", "ranker", "comparisons"]
-    assert list(records.ANSWER) == [*records.PROMPT, *list(records.TEXT)[2:], "judged"]
+    settings = ["temperature", "best_of", "moved_on", "logps"]
+    assert list(records.ANSWER) == [*records.PROMPT, *list(records.TEXT)[2:], *settings, "judged"]
 
 
 def test_what_is_written_is_read_again_and_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ def test_later_models_are_compared_with_the_answers_that_the_evaluation_of_the_b
     assert "data/eval.parquet" in read[0]
     for n in (1, 2, 3):
         assert "data/iteration_0/answers.parquet" in read[n] and "data/eval.parquet" not in read[n]
+        assert (f"data/iteration_{n - 1}/answers.parquet" in read[n]) and (n > 1) == ("conf/no_file" not in read[n])
 
 
 def test_rows_are_counted_in_out_and_dropped_and_add_up(reproduced: Project) -> None:
@@ -108,7 +109,7 @@ EVAL = stages("eval@0", "eval@1", "eval@2", "eval@3", "report")
         ("teach.prompts", 9, REFUSED),
         ("teach.max_new_tokens", 13, REFUSED),
         ("encoder.epochs", 2, TEACH),
-        ("rank.constraints_first", False, RANK),
+        ("rank.constraints_first", False, JUDGE),
         ("rank.second", "likelihood", TEACH),
         ("rank.ranker", "likelihood", TEACH),
         ("rank.batch_tokens", 2048, TEACH),
@@ -124,6 +125,8 @@ EVAL = stages("eval@0", "eval@1", "eval@2", "eval@3", "report")
         ("eval.engine", "vllm", REFUSED),
         ("eval.max_new_tokens", 13, REFUSED),
         ("eval.judges", ["likelihood"], TEACH),
+        ("eval.temperatures", [0.7, 1.0], EVAL),
+        ("eval.samples", 2, EVAL),
         ("pool.near_duplicate", 0.9, ALL - {"base"}),
         ("seed", 1, ALL - {"base"}),
         ("base.dtype", "bfloat16", ALL),

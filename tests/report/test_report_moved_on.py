@@ -17,7 +17,7 @@ def with_factors(*factors: float, **changes: Any) -> ReportData:
     data = demo()
     last = data.models[-1]
     beyond = [{**last, "factor": factor, "mean_words": 60.0, **changes} for factor in factors]
-    return dataclasses.replace(data, models=[*data.models[:-1], {**last, "extrapolated": beyond}])
+    return dataclasses.replace(data, models=[*data.models[:-1], {**last, "further": beyond}])
 
 
 def test_a_row_for_each_factor_stands_under_the_iteration_itself() -> None:
@@ -43,6 +43,6 @@ def test_what_was_not_measured_is_a_dash() -> None:
 
 def test_a_row_that_lacks_a_figure_is_refused() -> None:
     data = with_factors(0.3)
-    del data.models[-1]["extrapolated"][0]["win_rate"]
-    with pytest.raises(DataError, match="iteration 3, eval metrics, extrapolated: lacks win_rate"):
+    del data.models[-1]["further"][0]["win_rate"]
+    with pytest.raises(DataError, match="iteration 3, eval metrics, further: lacks win_rate"):
         dataclasses.replace(data)

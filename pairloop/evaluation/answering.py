@@ -1,0 +1,131 @@
+"""A model's answers to the held-out prompts, in every setting."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import fsum
+from pathlib import Path
+
+from pairloop.evaluation.settings import Means, Models, Setting
+from pairloop.files.records import PROMPT, Row
+from pairloop.models import extrapolated
+from pairloop.params import Params
+from pairloop.rankers import scoring
+from pairloop.samplers import Sampling, answers
+from pairloop.samplers.answers import Policy, Speaker
+from pairloop.work import ray
+
+STREAM = "eval"
+"""What the random streams of these answers depend on beside the seed, the prompt and the sample's index."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A model's answers in one setting."""
+
+    setting: Setting
+    """How they were given."""
+
+    rows: list[Row]
+    """A row of records.ANSWER for each prompt, but for `judged`, with the `token_ids` of each answer."""
+
+    tokens: int
+    """Sampled for them, those of answers that were not picked among them."""
+
+
+def answered(models: Models, settings: Sequence[Setting], prompts: Sequence[Row], means: Means) -> list[Answers]:
+    """A model's answers in each setting.
+
+    Every model and setting draws from the same random streams, so that only the models differ. The model is out of
+    memory before a ranker that picks comes in.
+
+    Args:
+        models: `policy` answers, and is moved on from `base` where a setting asks for it.
+        settings: what to answer in, those that move the model on last.
+        prompts: columns as in records.PROMPT.
+        means: with what.
+    """
+    found = _sampled(models.policy, models, [one for one in settings if not one.moved_on], prompts, means)
+    for setting in settings:
+        if setting.moved_on:
+            with extrapolated.moved(models.policy, models.base, setting.moved_on, means.scratch) as folder:
+                found += _sampled(folder, models, [setting], prompts, means)
+    return [_best(one, models, means) if one.setting.best_of > 1 else one for one in found]
+
+
+def _sampled(
+    folder: Path, models: Models, settings: Sequence[Setting], prompts: Sequence[Row], means: Means
+) -> list[Answers]:
+    """All answers in each setting, those to pick from among them; the model is loaded once."""
+    policy = Policy(folder, models.base, means.params.base.dtype)
+    found = []
+    for setting in settings:
+        speaker = _speaker(policy, setting, means)
+        shards = answers.answer(prompts, speaker, (means.params.seed, STREAM), max(setting.samples, setting.best_of))
+        said = means.collect(shards, len(prompts), _label(means, setting))
+        rows = [_row(*both, setting) for both in zip(prompts, said, strict=True)]
+        found.append(Answers(setting, rows, sum(sum(row["token_counts"]) for row in rows)))
+    return found
+
+
+def _speaker(policy: Policy, setting: Setting, means: Means) -> Speaker:
+    params, own = means.params, means.params.eval
+    sampling = Sampling(setting.temperature, own.top_p, own.top_k, own.max_new_tokens)
+    parallel = params.vllm.tensor_parallel_size if params.eval_sampler == "vllm" else None
+    away = actors(params, (policy.base, policy.folder), parallel)
+    engine = params.eval_sampler, params.vllm
+    return Speaker(policy, sampling, own.shard_prompts, means.scratch, *engine, elsewhere=away)
+
+
+def actors(params: Params, needs: Sequence[Path], parallel: int | None) -> ray.Actors | None:
+    """Where shards are computed; None: here."""
+    return ray.Actors(params.ray, needs, parallel) if params.eval.engine == "ray" else None
+
+
+def _label(means: Means, setting: Setting) -> str:
+    main = setting == Setting(means.params.eval.temperatures[0])
+    return means.label if main else f"{means.label}, {setting}"
+
+
+def _row(prompt: Row, said: Row, setting: Setting) -> Row:
+    logps = said["logps"]
+    return (
+        {name: prompt[name] for name in PROMPT}
+        | {name: said[name] for name in ("responses", "finish_reasons", "token_counts", "token_ids")}
+        | setting.columns
+        | {"logps": None if logps is None else [fsum(own) for own in logps]}
+    )
+
+
+def _best(all_of_them: Answers, models: Models, means: Means) -> Answers:
+    """Of each prompt's answers the one that `rank.ranker` likes best; of equals the first."""
+    ranker = picker(models, means.params)
+    scoring.make_room(ranker)
+    rows = all_of_them.rows
+    found = means.collect(_scored(rows, ranker, means), len(rows), f"{means.label}, pick by {ranker.kind}")
+    picked = [
+        _only(row, max(_places(own), key=own["scores"].__getitem__)) for row, own in zip(rows, found, strict=True)
+    ]
+    return Answers(all_of_them.setting, picked, all_of_them.tokens)
+
+
+def picker(models: Models, params: Params) -> scoring.Ranking:
+    """Who picks the best answers: the ranker of the training data, as it was asked there."""
+    places = scoring.Places(models.base, models.teacher, models.policy)
+    return scoring.configured(params.rank.ranker, places, params, params.rank.constraints_first)
+
+
+def _scored(rows: Sequence[Row], ranker: scoring.Ranking, means: Means) -> Iterator[list[Row]]:
+    places = ranker.places
+    needs = [folder for folder in (places.base, places.teacher, places.policy) if folder and folder.exists()]
+    away = actors(means.params, needs, ranker.parallel)
+    return scoring.score(rows, ranker, means.params.eval.shard_prompts, means.scratch, away)
+
+
+def _places(own: Row) -> range:
+    return range(len(own["scores"]))
+
+
+def _only(row: Row, place: int) -> Row:
+    """The row with one of its answers."""
+    lists = ("responses", "finish_reasons", "token_counts", "token_ids", "logps")
+    return row | {name: row[name] and [row[name][place]] for name in lists}

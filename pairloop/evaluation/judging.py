@@ -1,0 +1,144 @@
+"""What judges say of a model's answers beside those of others. The only place of the evaluation that asks judges."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pairloop.errors import DataError
+from pairloop.evaluation.answering import Answers, actors
+from pairloop.evaluation.settings import Means, Models
+from pairloop.evaluation.stored import ORDER, Stored
+from pairloop.files.records import Row
+from pairloop.rankers import scoring
+
+Scores = list[list[tuple[float, float]]]
+"""For each prompt and each of its samples: the score of the model's answer and of the other's."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What all judges say of a model's answers beside an opponent's."""
+
+    opponent: list[Row]
+    """A row of records.ANSWER for each prompt, with at least as many responses as the model's own."""
+
+    scores: dict[str, Scores]
+    """By each judge."""
+
+    asked: dict[str, dict[str, int]]
+    """What a language model was asked for it, by judge."""
+
+
+def kinds(means: Means) -> list[str]:
+    """The judges that are rankers, in the order of the parameter."""
+    return list(means.params.eval.judges)
+
+
+def alone(found: Sequence[Answers], models: Models, means: Means) -> list[Answers]:
+    """The same answers, with `judged`: the scores by those judges that look at nothing but an answer itself.
+
+    Args:
+        found: a model's answers in each setting.
+        models: what the judges read with.
+        means: who judges, and with what.
+    """
+    asked = [kind for kind in kinds(means) if kind in scoring.ALONE]
+    said = _scores([one.rows for one in found], asked, models, means)
+    return [replace(one, rows=_judged(one.rows, own)) for one, own in zip(found, said, strict=True)]
+
+
+def _judged(rows: Sequence[Row], said: Mapping[str, Sequence[Row]]) -> list[Row]:
+    return [
+        row | {"judged": json.dumps({judge: own[i]["scores"] for judge, own in said.items()})}
+        for i, row in enumerate(rows)
+    ]
+
+
+def beside(pairs: Sequence[tuple[Answers, list[Row]]], models: Models, means: Means) -> list[Beside]:
+    """What every judge says of a model's answers beside an opponent's, for each such pair.
+
+    A judge that scores an answer by itself has scored both sides when they were answered; the others are asked here.
+
+    Args:
+        pairs: answers as `alone` gives them, each with those that they are compared with, as of `Beside.opponent`.
+        models: what the judges read with.
+        means: who judges, and with what.
+    """
+    asked = [kind for kind in kinds(means) if kind not in scoring.ALONE]
+    said = _scores([_questions(own.rows, opponent) for own, opponent in pairs], asked, models, means)
+    return [_beside(*pair, found, means) for pair, found in zip(pairs, said, strict=True)]
+
+
+def _questions(own: Sequence[Row], theirs: Sequence[Row]) -> list[Row]:
+    """A row for each prompt and sample, with both answers."""
+    return [
+        {"prompt": row["prompt"], "constraints": row["constraints"], "responses": [text, other["responses"][k]]}
+        for row, other in zip(own, theirs, strict=True)
+        for k, text in enumerate(row["responses"])
+    ]
+
+
+def _beside(own: Answers, opponent: list[Row], said: Mapping[str, Sequence[Row]], means: Means) -> Beside:
+    samples = len(own.rows[0]["responses"])
+    counts = {judge: scoring.judge_counts(rows) for judge, rows in said.items()}
+    return Beside(
+        opponent,
+        {
+            judge: _cut(said[judge], samples) if judge in said else _known(judge, own, opponent)
+            for judge in kinds(means)
+        },
+        {judge: asked for judge, asked in counts.items() if asked},
+    )
+
+
+def _cut(rows: Sequence[Row], samples: int) -> Scores:
+    """Scores of prompts and samples in one list, prompt by prompt."""
+    scores = [(row["scores"][0], row["scores"][1]) for row in rows]
+    return [scores[first : first + samples] for first in range(0, len(scores), samples)]
+
+
+def _known(judge: str, own: Answers, opponent: list[Row]) -> Scores:
+    mine, theirs = ([json.loads(row["judged"])[judge] for row in rows] for rows in (own.rows, opponent))
+    # The opponent may have more samples than are compared.
+    return [list(zip(*both, strict=False)) for both in zip(mine, theirs, strict=True)]
+
+
+def check_judged(stored: Stored, means: Means) -> None:
+    """Refuse answers of before without the scores of a judge that scores an answer by itself.
+
+    Raises:
+        DataError: names the file and the judge.
+    """
+    for row in stored.rows:
+        missing = [kind for kind in kinds(means) if kind in scoring.ALONE and kind not in json.loads(row["judged"])]
+        if missing:
+            raise DataError(f"{stored.path}: its answers are not judged by {', '.join(missing)}. {ORDER}")
+
+
+def orders(judge: scoring.Ranking) -> int:
+    """2 where a judge compares two answers, which it then sees in both orders; 1 where it scores them one by one."""
+    asked = judge.kind == "judge" and judge.judge.rubric == "pairwise"
+    mixed = any(orders(member) == 2 for _, member in judge.members)
+    return 2 if judge.kind in ("pairrm", "llm_blender") or asked or mixed else 1
+
+
+def configured(kind: str, models: Models, means: Means) -> scoring.Ranking:
+    """A judge. It is no policy's own: one model judges all iterations."""
+    return scoring.configured(kind, scoring.Places(models.base, models.teacher), means.params)
+
+
+def _scores(
+    batches: Sequence[Sequence[Row]], asked: Sequence[str], models: Models, means: Means
+) -> list[dict[str, list[Row]]]:
+    """For each batch of rows and each judge what `scoring.score` gives, one judge after the other."""
+    said = {kind: _said(kind, batches, models, means) for kind in asked}
+    return [{kind: rows[i] for kind, rows in said.items()} for i in range(len(batches))]
+
+
+def _said(kind: str, batches: Sequence[Sequence[Row]], models: Models, means: Means) -> list[list[Row]]:
+    """What one judge says of all batches. What it has in memory goes with this function."""
+    judge = configured(kind, models, means)
+    scoring.make_room(judge)
+    needs = [folder for folder in (models.base, models.teacher) if folder.exists()]
+    settings = means.params.eval.shard_prompts, means.scratch, actors(means.params, needs, judge.parallel)
+    return [means.collect(scoring.score(rows, judge, *settings), len(rows), f"judge {kind}") for rows in batches]
