@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import Project, generation, new_project
+from pairrm_data import write_checkpoints
 
 Edit = Callable[[Project, str, object], None]
 LOOP = ["prompts", "generate", "rank", "pair", "train", "eval"]
@@ -54,8 +55,34 @@ def test_later_models_are_compared_with_the_answers_that_the_evaluation_of_the_b
     assert "data/iteration_0/answers.parquet" in {out["path"] for out in locked["eval@0"]["outs"]}
     assert "data/eval.parquet" in read[0]
     for n in (1, 2, 3):
-        assert "data/iteration_0/answers.parquet" in read[n] and "data/eval.parquet" not in read[n]
-        assert (f"data/iteration_{n - 1}/answers.parquet" in read[n]) and (n > 1) == ("conf/no_file" not in read[n])
+        before = {f"data/iteration_{m}/answers.parquet" for m in (0, n - 1)}
+        assert {path for path in read[n] if path.endswith("answers.parquet")} == before
+        assert "data/eval.parquet" not in read[n]
+
+
+def test_every_model_is_measured_in_every_setting_beside_the_base_and_the_iteration_before(
+    project: Project, tmp_path: Path
+) -> None:
+    weights = write_checkpoints(tmp_path / "pairrm")["hf"]
+    asked = ["eval.temperatures=[1.0,0.7]", "eval.samples=2", "eval.best_of=2", "eval.extrapolate=[0.5]"]
+    asked += [f"rankers.pairrm={weights}", "eval.judges=[specialist,pairrm]"]
+    project.run("dvc", "exp", "run", *(word for change in asked for word in ("-S", change)))
+    metrics = [json.loads((project.folder / f"results/iteration_{n}/metrics.json").read_text()) for n in range(4)]
+    for n, model in enumerate(metrics):
+        rows = [model, *model["further"]]
+        settings = [(row["temperature"], row["samples"], row.get("best_of"), row.get("factor")) for row in rows]
+        plain, moved = [(1.0, 2, None, None), (0.7, 2, None, None), (0.7, 1, 2, None)], (1.0, 1, None, 0.5)
+        assert settings == (plain if n == 0 else [*plain, moved])
+        for row in rows:
+            rates = row["win_rate"]
+            assert {judge: (rate["orders"], rate["teacher"]) for judge, rate in rates.items()} == {
+                "specialist": (1, True),
+                "pairrm": (2, False),
+            }
+            assert all(("previous" in rate) == (n > 1) for rate in rates.values())
+            assert [both["judges"] for both in row["agreement"]] == [["specialist", "pairrm"]]
+    found = project.run("dvc", "repro").stdout
+    assert "Running stage" not in found
 
 
 def test_rows_are_counted_in_out_and_dropped_and_add_up(reproduced: Project) -> None:
