@@ -117,7 +117,7 @@ def test_judges_that_compare_see_this_model_s_answer_beside_iteration_0_s(folder
     records.write(folder / "held_out.parquet", records.PROMPT, [stated(prompts)])
     answered = {}
     for iteration, model, held_out in ((0, tiny_base, "held_out.parquet"), (1, policy, "answers0.parquet")):
-        models, files = [str(tiny_base), "no-teacher", str(model)], [held_out, f"answers{iteration}.parquet"]
+        models, files = [str(tiny_base), "no-teacher", str(model)], [held_out, "none", f"answers{iteration}.parquet"]
         run(folder, "eval", iteration, *models, *files, f"eval{iteration}")
         rows = json.loads((folder / f"eval{iteration}/model_outputs.json").read_text())
         answered[iteration] = [row["output"] for row in rows]
@@ -146,7 +146,7 @@ def test_what_was_answered_and_scored_once_is_read_and_another_judge_answers_not
         values["eval"] |= {"judges": list(judges), "shard_prompts": 2}
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
         before = shards_in(tmp_path)
-        files = [held_out, f"answers{iteration}.parquet", f"eval{iteration}"]
+        files = [held_out, "none", f"answers{iteration}.parquet", f"eval{iteration}"]
         run(tmp_path, "eval", iteration, str(tiny_base), "no-teacher", str(model), *files)
         return len(shards_in(tmp_path) - before)
 

@@ -94,7 +94,9 @@ def test_an_evaluation_in_actors_is_the_one_without_them(tiny_base: Path, tmp_pa
         (tmp_path / "params.yaml").write_text(yaml.safe_dump({"eval": asked}))
         command = [sys.executable, "-m", "stages.eval", "--iteration", "0", str(tiny_base), "teacher", str(tiny_base)]
         settings = os.environ | {"PYTHONPATH": str(ROOT), "DVC_ROOT": str(tmp_path / engine)}
-        subprocess.run([*command, "prompts", f"{engine}.parquet", engine], cwd=tmp_path, env=settings, check=True)
+        subprocess.run(
+            [*command, "prompts", "none", f"{engine}.parquet", engine], cwd=tmp_path, env=settings, check=True
+        )
         files = [tmp_path / f"{engine}.parquet", *sorted((tmp_path / engine).glob("*.json"))]
         return [path.read_bytes() for path in files]
 
