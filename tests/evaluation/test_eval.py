@@ -3,6 +3,8 @@
 import json
 import os
 import statistics
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -181,6 +183,39 @@ def test_another_judge_answers_nothing_anew(
     monkeypatch.setattr(TransformersSampler, "sample", refuse)
     found = run(0, policies[0], policies[0], {"eval": {"judges": ["likelihood", "verifiable"]}})
     assert list(found["win_rate"]) == ["likelihood", "verifiable"]
+
+
+@pytest.fixture
+def judge(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """Parameters of a judge behind a server that prefers whatever it sees first."""
+    script = Path(__file__).parents[1] / "rankers" / "judge" / "judge_server.py"
+    command = [sys.executable, str(script), str(tmp_path / "log"), "--verdict", "first"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        yield {"model": "m", "endpoint": f"http://127.0.0.1:{int(process.stdout.readline())}/v1", "rubric": "pairwise"}
+        process.kill()
+
+
+def test_a_judge_that_favours_a_place_prefers_nobody_and_its_questions_are_counted(
+    judge: dict[str, Any], policies: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_prompts(Path("eval.parquet"))
+    asked = {"judge": judge, "eval": {"judges": ["judge"], "temperatures": [0.0]}}
+    metrics = [run(n, policies[0], policy, asked)["win_rate"]["judge"] for n, policy in enumerate(policies)]
+    for rate in metrics:
+        assert (rate["win_rate"], rate["ties"], rate["orders"]) == (0.5, len(PROMPTS), 2)
+    texts = [[row["responses"][0] for row in stored(tmp_path, n)[0.0, 1]] for n in range(3)]
+    # Twice about each prompt where answers differ, beside iteration 0; from iteration 2 on beside the one before too.
+    different = [
+        sum(a != b for a, b in zip(texts[m], texts[n], strict=True)) for m, n in ((0, 0), (0, 1), (0, 2), (1, 2))
+    ]
+    assert [rate["asked"]["requests"] for rate in metrics] == [
+        0,
+        2 * different[1],
+        2 * (different[2] + different[3]),
+    ]
+    assert min(different[1:]) > 0
 
 
 def test_answers_of_before_that_cannot_be_compared_are_refused_by_name(
