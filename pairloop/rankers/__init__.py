@@ -40,11 +40,20 @@ def score_unique(ranker: Ranker, prompts: Sequence[str], candidates: Sequence[Se
         RankingError: a score is not finite (names the prompt and the response), or there are not as many scores as
             different candidates.
     """
-    unique = [list(dict.fromkeys(texts)) for texts in candidates]
-    score_of = [
-        dict(zip(different, found, strict=True))
-        for different, found in zip(unique, score_all(ranker, prompts, unique), strict=True)
-    ]
+    unique = different(candidates)
+    return told_all(candidates, unique, score_all(ranker, prompts, unique))
+
+
+def different(candidates: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Each prompt's different candidates, in order."""
+    return [list(dict.fromkeys(texts)) for texts in candidates]
+
+
+def told_all(
+    candidates: Sequence[Sequence[str]], unique: Sequence[Sequence[str]], scores: Sequence[Sequence[float]]
+) -> list[list[float]]:
+    """Scores of each prompt's candidates, from those of its `different` ones."""
+    score_of = [dict(zip(texts, found, strict=True)) for texts, found in zip(unique, scores, strict=True)]
     return [[own[text] for text in texts] for texts, own in zip(candidates, score_of, strict=True)]
 
 

@@ -18,8 +18,14 @@ from pairloop.samplers.answers import Policy
 from pairloop.samplers.vllm import Engine, release
 from pairloop.work import shards
 
-ALONE = ("specialist", "likelihood", "reward", "encoder", "verifiable")
+ALONE = ("specialist", "likelihood", "log_probability", "reward", "encoder", "verifiable")
 """Rankers whose score of a response does not depend on the others beside it."""
+
+LOG_PROBABILITY = "log_probability"
+"""No ranker of params.yaml: its score of a response is log p(response | prompt) under the frozen base, in nats."""
+
+READERS = ("specialist", "likelihood", LOG_PROBABILITY)
+"""Kinds that read with the frozen base, and can do so together."""
 
 _NO_VERDICT = {"key_variable", "concurrency", "timeout", "retries"}
 """Parameters of `judge` that cannot change a verdict: they can be changed without losing scores."""
@@ -44,7 +50,7 @@ class Ranking:
     """A ranker, named by its kind: loaded when first needed, not when everything is already scored."""
 
     kind: str
-    """One of `params.KINDS`."""
+    """One of `params.KINDS`, or LOG_PROBABILITY."""
 
     places: Places
     """Models to read with."""
@@ -116,7 +122,7 @@ class Ranking:
         match self.kind:
             case "specialist":
                 return [self.places.base, self.places.teacher]
-            case "likelihood":
+            case "likelihood" | "log_probability":
                 return [self.places.base]
             case "encoder":
                 return [self.places.teacher]
@@ -158,7 +164,12 @@ class Ranking:
             case "likelihood":
                 from pairloop.rankers.likelihood import Likelihood
 
-                return Likelihood(*_frozen(self.places.base, self.dtype), self.batch_tokens)
+                return Likelihood(*frozen(self.places.base, self.dtype), self.batch_tokens)
+            case "log_probability":
+                from pairloop.rankers.likelihood import LogProbability
+                from pairloop.rankers.reading import Reader
+
+                return LogProbability(Reader(*frozen(self.places.base, self.dtype), self.batch_tokens))
             case "pairrm":
                 from pairloop.rankers.pairrm.forms import READINGS
                 from pairloop.rankers.pairrm.ranker import PairRM
@@ -182,7 +193,7 @@ class Ranking:
         from pairloop.rankers.specialist.hidden import HiddenStates
 
         head = load(self.places.teacher, references.fingerprint(self.places.base))
-        return Specialist(head, HiddenStates(*_frozen(self.places.base, self.dtype), head.depth, self.batch_tokens))
+        return Specialist(head, HiddenStates(*frozen(self.places.base, self.dtype), head.depth, self.batch_tokens))
 
 
 def configured(kind: str, places: Places, params: Params, constraints_first: bool = False) -> Ranking:
@@ -196,13 +207,13 @@ def make_room(ranking: Ranking) -> None:
 
     The frozen base stays in memory where `ranking` reads with it too. What the caller still holds stays, of course.
     """
-    if ranking.kind not in ("specialist", "likelihood"):
-        _frozen.cache_clear()
+    if ranking.kind not in READERS:
+        frozen.cache_clear()
     release()
 
 
 @lru_cache(maxsize=1)
-def _frozen(base: Path, dtype: str) -> tuple[Any, Any]:
+def frozen(base: Path, dtype: str) -> tuple[Any, Any]:
     """The frozen base and its tokenizer, in memory once for all rankers that read with it."""
     return references.load_model(base, dtype), references.load_tokenizer(base)
 
@@ -257,14 +268,20 @@ def _score_shard(shard: Sequence[Row], ranking: Ranking, scratch: Path) -> list[
         scores = check_all(found, prompts, candidates, [advantages(matrix) for matrix in matrices])
     else:
         scores = (score_unique if ranking.kind in ALONE else score_all)(found, prompts, candidates)
-    if ranking.constraints_first and ranking.kind != "verifiable":
-        shares = [
-            [constraints.share(own, text) if own else 0.0 for text in texts]
-            for own, texts in zip(stated, candidates, strict=True)
-        ]
-        scores = constraints_first(scores, shares)
-    rows = zip(scores, matrices, counts, strict=True)
+    rows = zip(in_order(shard, ranking, scores), matrices, counts, strict=True)
     return [{"scores": own, "comparisons": matrix, "judge": count} for own, matrix, count in rows]
+
+
+def in_order(rows: Sequence[Row], ranking: Ranking, scores: list[list[float]]) -> list[list[float]]:
+    """The scores of each row's responses, ordered by its constraints first where `ranking` says so."""
+    if not ranking.constraints_first or ranking.kind == "verifiable":
+        return scores
+    stated = [constraints.parse(row["constraints"]) if row["constraints"] else [] for row in rows]
+    shares = [
+        [constraints.share(own, text) if own else 0.0 for text in row["responses"]]
+        for own, row in zip(stated, rows, strict=True)
+    ]
+    return constraints_first(scores, shares)
 
 
 def ranker(ranking: Ranking, stated: Mapping[str, list[dict[str, Any]]], scratch: Path) -> Any:

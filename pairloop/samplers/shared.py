@@ -4,27 +4,12 @@ A decoding step reads every key and value once, and on a CPU it is the reading t
 responses share a prompt, its keys and values are read once here instead of five times.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import AttentionInterface
 
 from pairloop.samplers.cache import RowCache, RowLayer, closed_up
-
-_NAME = "pairloop_shared"
-
-
-def applies(model: Any) -> bool:
-    """Whether the model's attention can be replaced, and is bound by reading: one without extras, on a CPU."""
-    return (
-        model.device.type == "cpu"
-        and model.dtype == torch.float32
-        and model.config._attn_implementation == "sdpa"
-        and bool(getattr(model, "_supports_attention_backend", False))
-    )
 
 
 class SharedCache(RowCache):
@@ -97,16 +82,3 @@ class SharedCache(RowCache):
     def _by_row(self, states: Any) -> Any:
         """The way back."""
         return states.unflatten(2, (self.most, -1)).transpose(1, 2).flatten(0, 1)[self.places]
-
-
-@contextmanager
-def attending(model: Any, cache: SharedCache) -> Iterator[None]:
-    """Let the model's layers attend through the cache inside the `with` block."""
-    before = model.config._attn_implementation
-    AttentionInterface.register(_NAME, cache.attend)
-    model.config._attn_implementation = _NAME
-    try:
-        yield
-    finally:
-        model.config._attn_implementation = before
-        AttentionInterface._global_mapping.pop(_NAME)

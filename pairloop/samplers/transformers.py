@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pairloop.errors import ModelError
-from pairloop.models import chat, references
+from pairloop.models import attention, chat, references
 from pairloop.samplers import Request, Response, Sampling, response, room
 
 _PREFILL_TOKENS = 512
@@ -74,9 +74,9 @@ class TransformersSampler:
 
     def _can_share(self) -> bool:
         """Whether the rows of a prompt can read its keys and values together."""
-        from pairloop.samplers import cache, shared
+        from pairloop.samplers import cache
 
-        return shared.applies(self.model) and not cache.windowed(self.model.config)
+        return attention.replaceable(self.model) and not cache.windowed(self.model.config)
 
     def _answers(self, prompts: list[list[int]], seeds: list[tuple[int, ...]]) -> Iterator[Answer]:
         """Every response's tokens and logps: of the first prompt's seeds, then of the second's, and so on."""
@@ -100,7 +100,7 @@ class TransformersSampler:
     def _attention(self, cache: Any) -> AbstractContextManager[None]:
         from pairloop.samplers import shared
 
-        return shared.attending(self.model, cache) if isinstance(cache, shared.SharedCache) else nullcontext()
+        return attention.attending(self.model, cache.attend) if isinstance(cache, shared.SharedCache) else nullcontext()
 
     def _decode(self, cache: Any, logits: Any, mask: Any, lengths: Any, uniforms: Any) -> list[Answer]:
         """The tokens and logps of every row, from the logits [rows, vocabulary] of its first.

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from itertools import islice
@@ -67,18 +67,44 @@ def shards(
         scratch: folder for finished shards; those of one fingerprint share a folder, which `prune` spares meanwhile.
         elsewhere: where `function` is applied; None: here. A run may go on with another.
     """
-    folder = scratch / _sha256(fingerprint | (elsewhere.fingerprint if elsewhere else {}))
-    with locks.shared(_lock(folder)):
-        if elsewhere:
+    if elsewhere:
+        folder = scratch / _sha256(fingerprint | elsewhere.fingerprint)
+        with locks.shared(_lock(folder)):
             yield from _gathered(_cut(items, size), folder, function, elsewhere)
-            return
+        return
+    for done in together(items, size, {"": fingerprint}, lambda shard, _: {"": function(shard)}, scratch):
+        yield done[""]
+
+
+def together(
+    items: Iterable[Item],
+    size: int,
+    fingerprints: Mapping[str, Item],
+    function: Callable[[Sequence[Item], Sequence[str]], Mapping[str, list[Item]]],
+    scratch: Path,
+) -> Iterator[dict[str, list[Item]]]:
+    """As `shards`, of several results at once: each is stored by itself, so that only what is missing is made.
+
+    Args:
+        items: what to work on; JSON values.
+        size: items in a shard; the last may have fewer.
+        fingerprints: by the results' names, as of `shards`.
+        function: makes of one shard's items the results of these names, each a list of JSON values.
+        scratch: folder for finished shards.
+    """
+    folders = {name: scratch / _sha256(fingerprint) for name, fingerprint in fingerprints.items()}
+    with ExitStack() as held:
+        for folder in folders.values():
+            held.enter_context(locks.shared(_lock(folder)))
         for shard in _cut(items, size):
-            path = _place(folder, shard)
-            done = _stored(path)
-            if done is None:
-                done = function(shard)
-                _store(path, done)
-            yield done
+            places = {name: _place(folder, shard) for name, folder in folders.items()}
+            stored = {name: _stored(place) for name, place in places.items()}
+            done = {name: found for name, found in stored.items() if found is not None}
+            missing = [name for name in folders if name not in done]
+            made = function(shard, missing) if missing else {}
+            for name in missing:
+                _store(places[name], made[name])
+            yield done | {name: made[name] for name in missing}
 
 
 def _gathered(

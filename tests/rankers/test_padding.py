@@ -12,7 +12,8 @@ from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceCl
 from pairloop.errors import ModelError
 from pairloop.models import chat, references
 from pairloop.params import Encoder as EncoderParams
-from pairloop.rankers.likelihood import Likelihood
+from pairloop.rankers.likelihood import Likelihood, LogProbability
+from pairloop.rankers.reading import Reader
 from pairloop.rankers.reward import Reward
 from pairloop.rankers.specialist.comparisons import Comparison
 from pairloop.rankers.specialist.encoder import Encoder, train_encoder
@@ -91,8 +92,7 @@ def assert_read_as_alone(folder: Path) -> None:
     tokenizer, plain = references.load_tokenizer(folder), AutoModelForCausalLM.from_pretrained(folder).eval()
     alone = [read_alone(plain, tokenizer, answer) for answer in ANSWERS]
     model = references.load_model(folder, "float32")
-    ids = [chat.encode_response(tokenizer, answer, end=False) for answer in ANSWERS]
-    found = Likelihood(model, tokenizer, 4096).log_probabilities(PROMPT, ids)
+    found = LogProbability(Reader(model, tokenizer, 4096)).score([PROMPT], [ANSWERS])[0]
     assert found == pytest.approx([told for told, _ in alone], abs=1e-2)
     states = HiddenStates(model, tokenizer, 0.5, 4096).means([PROMPT], [ANSWERS])[0]
     torch.testing.assert_close(torch.tensor(states), torch.stack([mean for _, mean in alone]), atol=1e-4, rtol=1e-4)

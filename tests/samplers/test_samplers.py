@@ -20,7 +20,7 @@ from transformers import DynamicCache
 
 from pairloop import samplers
 from pairloop.errors import ModelError, ParameterError
-from pairloop.models import chat, fetch, references
+from pairloop.models import attention, chat, fetch, references
 from pairloop.models.packed import packed_linears
 from pairloop.samplers import Request, Response, Sampling, cache, prompt_tokens, shared
 from pairloop.samplers.transformers import TransformersSampler, choose, likeliest, log_probabilities
@@ -84,7 +84,7 @@ def test_rows_that_share_a_prompt_give_the_same_greedy_answers_as_generate_one_b
     assert said(sampled(tiny, GREEDY, *requests)) == [
         [generated(*tiny, request.prompt, 40)] * len(request.seeds) for request in requests
     ]
-    assert shared.applies(tiny[0]) and tiny[0].config._attn_implementation == "sdpa"
+    assert attention.replaceable(tiny[0]) and tiny[0].config._attn_implementation == "sdpa"
 
 
 def test_prompts_are_read_once_for_all_rows_and_left_out_when_theirs_have_ended() -> None:

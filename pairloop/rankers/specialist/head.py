@@ -12,6 +12,7 @@ from typing import Any
 
 from pairloop.errors import ModelError
 from pairloop.files.records import read_json, write_json
+from pairloop.rankers.reading import Asked, Read
 from pairloop.rankers.specialist.hidden import HiddenStates
 
 _WEIGHTS, _DESCRIPTION = "head.safetensors", "head.json"
@@ -72,6 +73,15 @@ class Specialist:
     def score(self, prompts: Sequence[str], candidates: Sequence[Sequence[str]]) -> list[list[float]]:
         """Log odds of winning against an average answer of those that the head was fitted to."""
         return [self._head.scores(found).tolist() for found in self._hidden.means(prompts, candidates)]
+
+    @property
+    def asks(self) -> Asked:
+        """What it needs to know of an answer."""
+        return Asked(layers=frozenset([self._head.layer]))
+
+    def scores(self, reads: Sequence[Sequence[Read]]) -> list[list[float]]:
+        """As `score`, of what was read already."""
+        return [self._head.scores(self._hidden.stacked(own)).tolist() for own in reads]
 
 
 def save(head: Head, folder: Path) -> None:

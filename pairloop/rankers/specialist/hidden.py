@@ -1,12 +1,10 @@
 """What a frozen language model makes of an answer: the mean of a middle layer's states over its tokens."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pairloop.errors import ModelError
-from pairloop.models import chat
-from pairloop.rankers.prefix import read_after, read_opening
+from pairloop.rankers.reading import Asked, Read, Reader, decoder_layers
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Layers:
 
         Its states are what the layer puts out, before any final norm.
         """
-        count = len(_layers(self.model))
+        count = len(decoder_layers(self.model))
         found: dict[int, float] = {}
         for depth in self.depths:
             found.setdefault(max(1, round(depth * count)), depth)
@@ -47,53 +45,21 @@ class Layers:
         Returns:
             P float32 arrays [L, K, H], L being the number of different layers and H the model's hidden size.
         """
-        from pairloop.models.packed import packed_linears
+        asked = Asked(layers=frozenset(self.depth_of))
+        reads = Reader(self.model, self.tokenizer, self.batch_tokens).read(prompts, answers, asked)
+        return [self.stacked(own) for own in reads]
 
-        with packed_linears(self.model):
-            opening = read_opening(self.model, chat.opening_ids(self.tokenizer), self._states)
-            return [self._means(prompt, texts, opening) for prompt, texts in zip(prompts, answers, strict=True)]
-
-    def _means(self, prompt: str, answers: Sequence[str], opening: Any) -> Any:
+    def stacked(self, reads: Sequence[Read]) -> Any:
+        """What was read of K answers, as a float32 array [L, K, H]."""
         import numpy as np
 
-        prompt_ids = chat.encode_prompt(self.tokenizer, prompt)
-        ids = [chat.encode_response(self.tokenizer, answer, end=False) for answer in answers]
         found = np.empty(
-            (len(self.depth_of), len(ids), self.model.config.get_text_config().hidden_size), dtype=np.float32
+            (len(self.depth_of), len(reads), self.model.config.get_text_config().hidden_size), dtype=np.float32
         )
-        reading = read_after(self.model, prompt_ids, ids, self.batch_tokens, self._states, self._states, opening)
-        for batch, states in reading:
-            for row, i in enumerate(batch):
-                tokens = slice(1, 1 + len(ids[i])) if ids[i] else slice(0, 1)
-                found[:, i] = states[row, tokens].float().mean(0).cpu().numpy()
+        for i, layer in enumerate(self.depth_of):
+            for j, read in enumerate(reads):
+                found[i, j] = read.states[layer]
         return found
-
-    def _states(self, input_ids: Any, cache: Any) -> Any:
-        """States [B, T, L, H] that the layers put out."""
-        import torch
-
-        layers, wanted = _layers(self.model), list(self.depth_of)
-        states: dict[int, Any] = {}
-
-        def keep(layer: int) -> Callable[[Any, Any, Any], None]:
-            def hook(module: Any, inputs: Any, output: Any) -> None:
-                states[layer] = output[0] if isinstance(output, tuple) else output
-                if layer == max(wanted):
-                    raise _Reached
-
-            return hook
-
-        hooks = [layers[layer - 1].register_forward_hook(keep(layer)) for layer in wanted]
-        try:
-            self.model.base_model(input_ids=input_ids, past_key_values=cache, use_cache=True)
-        except _Reached:
-            return torch.stack([states[layer] for layer in wanted], dim=2)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        raise ModelError(
-            f"{self.model.name_or_path}: layer {max(wanted)} is never called; such a model is not supported"
-        )
 
 
 @dataclass(frozen=True)
@@ -125,21 +91,10 @@ class HiddenStates:
         """
         return [found[0] for found in self._only.means(prompts, answers)]
 
+    def stacked(self, reads: Sequence[Read]) -> Any:
+        """What was read of K answers, as a float32 array [K, H]."""
+        return self._only.stacked(reads)[0]
+
     @property
     def _only(self) -> Layers:
         return Layers(self.model, self.tokenizer, (self.depth,), self.batch_tokens)
-
-
-class _Reached(Exception):
-    """Ends a forward pass at the deepest layer whose states are wanted."""
-
-
-def _layers(model: Any) -> Any:
-    """The list of decoder layers, whatever the architecture calls it."""
-    from torch.nn import ModuleList
-
-    count = model.config.get_text_config().num_hidden_layers
-    for module in model.base_model.modules():
-        if isinstance(module, ModuleList) and len(module) == count:
-            return module
-    raise ModelError(f"{model.name_or_path}: no list of {count} decoder layers is found; such a model is not supported")
