@@ -201,8 +201,7 @@ def _training_memory(params: Params, size: Size, machine: Machine) -> float:
     whole = layer + size.layers * weight_bytes(params) * tokens * size.hidden
     activations = whole if own.gradient_checkpointing else size.layers * layer
     logits = 3 * 4 * tokens * size.vocabulary
-    packed = _packed(size, machine) if own.method == "lora" else 0.0
-    return (size.parameters * stored + states) / shares + packed + activations + logits
+    return (size.parameters * stored + states) / shares + activations + logits
 
 
 def disk(work: Work, params: Params, size: Size) -> tuple[float, float]:

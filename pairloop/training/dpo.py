@@ -95,7 +95,7 @@ def work(job: Job, out: Path, folder: Path, log: Log, rank: int = 0, processes: 
 
     Args and returns as of `train`; `folder` is for checkpoints.
     """
-    from pairloop.models.packed import packed_linears
+    from pairloop.models.packed import frozen_linears
     from pairloop.training import sharing, trainer
 
     tokenizer = references.load_tokenizer(job.base)
@@ -105,7 +105,7 @@ def work(job: Job, out: Path, folder: Path, log: Log, rank: int = 0, processes: 
     held_out = batches.plan(test.longest, len(test.rows), processes, most)
     with trainer.settled(), memory.enough(job.params):
         model = policy.load(_start(job))
-        with packed_linears(model, training=True):
+        with frozen_linears(model):
             tuning = _trainer(job, model, tokenizer, (pairs, test), (plan, held_out), rank, folder, log)
             before = trainer.held_out(tuning)
             newest = sharing.told(checkpoint.newest(folder) if rank == 0 else None)

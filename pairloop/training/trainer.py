@@ -221,7 +221,11 @@ def settled() -> Iterator[None]:
             torch.is_deterministic_algorithms_warn_only_enabled(),
         )
         stack.callback(torch.use_deterministic_algorithms, strict, warn_only=warn)
+        filled = torch.utils.deterministic.fill_uninitialized_memory
         torch.use_deterministic_algorithms(True, warn_only=True)
+        # Every new tensor would be filled with NaN, lest someone read what nobody has written.
+        stack.callback(setattr, torch.utils.deterministic, "fill_uninitialized_memory", filled)
+        torch.utils.deterministic.fill_uninitialized_memory = False
         stack.callback(transformers.logging.set_verbosity, transformers.logging.get_verbosity())
         transformers.logging.set_verbosity_error()
         if transformers.logging.is_progress_bar_enabled():

@@ -338,27 +338,6 @@ def test_packed_layers_compute_the_same_for_a_row_alone_and_leave_the_model_as_i
     assert not any("forward" in module.__dict__ for module in model.modules())
 
 
-def test_frozen_layers_are_packed_while_others_train_and_gradients_are_the_same() -> None:
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(96, 200), nn.ReLU(), nn.Linear(200, 200), nn.Linear(200, 50, bias=False))
-    model[0].requires_grad_(True), model[2].requires_grad_(False), model[3].requires_grad_(False)
-    states = torch.randn(7, 3, 96)
-
-    def gradients() -> list[Any]:
-        model.zero_grad()
-        model(states).square().sum().backward()
-        return [parameter.grad for parameter in model.parameters()]
-
-    before, weights = gradients(), [parameter.detach().clone() for parameter in model.parameters()]
-    with packed_linears(model, training=True):
-        assert ["forward" in module.__dict__ for module in model] == [False, False, True, True]
-        inside = gradients()
-        assert [module.weight.numel() for module in (model[2], model[3])] == [0, 0]
-    assert all(torch.equal(parameter, kept) for parameter, kept in zip(model.parameters(), weights, strict=True))
-    torch.testing.assert_close(inside[:2], before[:2], rtol=1e-4, atol=1e-4)
-    assert inside[2:] == before[2:] == [None] * 3
-
-
 @pytest.mark.slow
 def test_the_benchmark_compares_the_ways_and_prints_their_ratios(tmp_path: Path) -> None:
     from click.testing import CliRunner
