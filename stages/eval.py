@@ -66,7 +66,7 @@ def _held_out(path: Path, params: Params) -> list[Row]:
 
 def _warn(found: list[Measured], params: Params) -> None:
     """Say of verdicts that could not be read."""
-    for judge in params.eval.judges:
+    for judge in params.eval.rankers:
         common.warn(unread(measuring.asked_of(judge, found), params.judge.max_new_tokens))
 
 

@@ -6,6 +6,7 @@ follow the schedule of before, so this stage stops it. With --write, bring param
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -82,11 +83,21 @@ def check() -> None:
     """
     from omegaconf import OmegaConf
 
-    common.load()
+    _check_package(common.load())
     current = composed()
     _check_files(current.schedule.files)
+    given = {name: item.outputs for name, item in current.schedule.annotated.items()}
+    _check_files({"eval.compare_with": {name: given[name] for name in current.eval.compare_with if name in given}})
     if OmegaConf.to_container(current) != common.raw():
         raise ParameterError(REMEDY)
+
+
+def _check_package(params: parameters.Params) -> None:
+    """Refuse a judge whose package is not installed, before hours of training and not after them."""
+    if "alpaca_eval" in params.eval.judges and find_spec("alpaca_eval") is None:
+        raise ParameterError(
+            "eval.judges has alpaca_eval, but that package is not installed: pip install '.[alpaca]', or leave it out"
+        )
 
 
 def _check_files(files: Any) -> None:

@@ -22,6 +22,7 @@ FILES = {
     "judge": ("model",),
     "train": ("launcher",),
     "pair": ("published",),
+    "eval": ("annotator", "reference_outputs", "difficulties"),
 }
 """Parameters that may name a file or folder of the user's own, on which dvc.yaml lets stages depend."""
 
@@ -82,11 +83,23 @@ def schedule(iterations: int, overrides: DictConfig, *, _root_: DictConfig) -> D
                     for n in range(1, iterations + 1)
                 },
             },
+            "annotated": _annotated(_root_, iterations),
             "files": {
                 section: {name: _file(_root_, section, name) for name in names} for section, names in FILES.items()
             },
         }
     )
+
+
+def _annotated(root: DictConfig, iterations: int) -> dict[str, dict[str, str]]:
+    """The answers that AlpacaEval's package judges, by name, and those with which it compares them."""
+    if "alpaca_eval" not in root.eval.judges:
+        return {}
+    outputs = {f"iteration_{n}": f"results/iteration_{n}/model_outputs.json" for n in range(iterations + 1)}
+    given = root.eval.reference_outputs
+    reference = outputs["iteration_0"] if given is None else _path(given)
+    outputs |= {name: _path(place) for name, place in root.eval.compare_with.items()}
+    return {name: {"outputs": place, "reference": reference} for name, place in outputs.items()}
 
 
 def _read(number: int, published: bool) -> dict[str, str]:
@@ -111,10 +124,16 @@ def _train(root: DictConfig, overrides: DictConfig, iteration: int, name: str) -
 
 
 def _file(root: DictConfig, section: str, name: str) -> str:
-    """The path that a parameter is, or NO_FILE if it is none: a hub's or wheel's reference is fixed by itself."""
+    """The path that a parameter is, or NO_FILE if it is none."""
     value = OmegaConf.select(root, f"{section}.{name}")
     served = section == "judge" and OmegaConf.select(root, "judge.endpoint") is not None
-    is_path = isinstance(value, str) and value != "self" and not re.match("(hf|pypi|random):", value) and not served
+    named = (section, name) == ("eval", "annotator") and "/" not in str(value)
+    return NO_FILE if served or named else _path(value)
+
+
+def _path(value: Any) -> str:
+    """The same of its value: a hub's, a wheel's or the web's reference is fixed by itself."""
+    is_path = isinstance(value, str) and value != "self" and not re.match("(hf|pypi|random|https):", value)
     return value if is_path else NO_FILE
 
 

@@ -75,7 +75,7 @@ def win_rate(preferences: Sequence[float | None]) -> WinRate:
     Raises:
         DataError: fewer than two verdicts, or one outside 0 and 1 to 2.
     """
-    given = [_share(number, value) for number, value in enumerate(preferences) if _is_verdict(value)]
+    given = list(shares(preferences).values())
     if len(given) < 2:
         raise DataError(f"a win rate needs two verdicts or more, and of {len(preferences)} rows {len(given)} have one")
     discrete = [0.5 if value == 0.5 else float(round(value)) for value in given]
@@ -88,6 +88,15 @@ def win_rate(preferences: Sequence[float | None]) -> WinRate:
         draws=sum(value == 0.5 for value in given),
         total=len(given),
     )
+
+
+def shares(preferences: Sequence[float | None]) -> dict[int, float]:
+    """Preferences as shares of a win, from 0 to 1, by the row; rows without a verdict are left out.
+
+    Raises:
+        DataError: a preference is outside 0 and 1 to 2.
+    """
+    return {row: _share(row, value) for row, value in enumerate(preferences) if _is_verdict(value)}
 
 
 def length_controlled(
@@ -120,16 +129,14 @@ def length_controlled(
     import numpy as np
 
     _check_columns(preferences, lengths, reference_lengths, difficulties)
-    rated = np.array([_is_verdict(value) for value in preferences])
-    own = np.array([_share(row, value) for row, value in enumerate(preferences) if _is_verdict(value)])
+    found = shares(preferences)
     difference = np.array(reference_lengths, dtype=float) - np.array(lengths, dtype=float)
-    spread = difference.std(ddof=1)
-    features = np.stack([np.tanh(difference / spread if spread else difference), difficulties, np.ones(len(rated))], 1)
+    spread = difference.std(ddof=1) or 1.0
+    features = np.stack([np.tanh(difference / spread), difficulties, np.ones(len(preferences))], 1)
     others = np.stack([np.tanh(gamed.differences), gamed.difficulties, np.zeros(len(gamed.differences))], 1)
-    weights = np.concatenate([np.full(len(others), GAMED_WEIGHT / 2), np.ones(len(own))])
-    outcomes = np.concatenate([gamed.preferences, own])
-    fit = _exact if form == "exact" else _cross_validated
-    _, difficulty, constant = fit(np.concatenate([others, features[rated]]), outcomes, weights)
+    weights = np.concatenate([np.full(len(others), GAMED_WEIGHT / 2), np.ones(len(found))])
+    outcomes = np.concatenate([gamed.preferences, list(found.values())])
+    _, difficulty, constant = _FITS[form](np.concatenate([others, features[list(found)]]), outcomes, weights)
     predicted = 100 / (1 + np.exp(-(difficulty * features[:, 1] + constant)))
     return float(predicted.mean()), float(predicted.std(ddof=1) / math.sqrt(len(predicted)))
 
@@ -193,3 +200,6 @@ def _cross_validated(features: Any, outcomes: Any, weights: Any) -> Any:
 
     best = min(np.logspace(-4, 4, 10), key=loss)
     return fitted(best, slice(None)).coef_[0]
+
+
+_FITS = {"exact": _exact, "cross_validated": _cross_validated}

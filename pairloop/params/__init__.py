@@ -83,7 +83,7 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _one_model_judges_all_iterations(self) -> Self:
-        asked = frozenset().union(*map(self._expanded, self.eval.judges))
+        asked = frozenset().union(*map(self._expanded, self.eval.rankers))
         if "judge" in asked and self.judge.model == "self" and not self.judge.endpoint:
             raise ParameterError(
                 "judge.model is self, but results of different iterations must be judged by one model: name a model in "
@@ -138,7 +138,7 @@ class Params(Section):
     @property
     def kinds(self) -> frozenset[str]:
         """Every ranker that is asked for, to teach, to agree or to judge."""
-        asked = [self.rank.ranker, *self.eval.judges, *([self.rank.second] if self.rank.second else [])]
+        asked = [self.rank.ranker, *self.eval.rankers, *([self.rank.second] if self.rank.second else [])]
         return frozenset().union(*map(self._expanded, asked))
 
     def _sampling(self, engine: str) -> str:

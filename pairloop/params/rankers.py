@@ -21,6 +21,9 @@ Member = Literal[
 
 Kind = Literal[Member, "ensemble"]
 
+Referee = Literal[Kind, "alpaca_eval"]
+"""Whoever can judge in evaluation."""
+
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """Every ranker, by the name that parameters call it by."""
 

@@ -6,7 +6,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from pairloop.errors import ParameterError
-from pairloop.params.rankers import Kind
+from pairloop.params.annotating import Annotating
+from pairloop.params.rankers import Kind, Referee
 from pairloop.params.settings import (
     AutoOrNumber,
     Count,
@@ -160,7 +161,7 @@ class Pair(Section):
         return self
 
 
-class Eval(Section):
+class Eval(Annotating):
     """How every iteration's model is measured on held-out prompts."""
 
     prompts: Annotated[int, Field(ge=2)] = 120
@@ -195,9 +196,10 @@ class Eval(Section):
     max_new_tokens: Count = 64
     """Longest answer in tokens."""
 
-    judges: Several[Kind] = ("specialist", "likelihood")
+    judges: Several[Referee] = ("specialist", "likelihood")
     """Who compares each answer with iteration 0's: rankers, as in `rank.ranker`. The one that also ranked the training
-    data is labelled so."""
+    data is labelled so. `alpaca_eval` adds a stage of its own, in which the package of that name asks
+    `eval.annotator`."""
 
     extrapolate: Factors = ()
     """Factors a by which each iteration's model is moved on from iteration 0, without training, and measured once more:
@@ -209,3 +211,8 @@ class Eval(Section):
 
     shard_prompts: Count = 60
     """Prompts answered and judged together; a finished shard survives a kill."""
+
+    @property
+    def rankers(self) -> tuple[Kind, ...]:
+        """Those judges that are rankers."""
+        return tuple(judge for judge in self.judges if judge != "alpaca_eval")

@@ -83,7 +83,7 @@ def test_a_draw_has_two_names_and_a_missing_verdict_none() -> None:
 
 
 def test_what_is_no_preference_is_named_with_its_row() -> None:
-    with pytest.raises(DataError, match="row 1: the preference is 0.7"):
+    with pytest.raises(DataError, match=r"row 1: the preference is 0\.7"):
         alpaca.win_rate([1.0, 0.7])
     with pytest.raises(DataError, match="of 2 rows 1 have one"):
         alpaca.win_rate([1.0, None])
