@@ -17,6 +17,8 @@ GAMED_WEIGHT = 0.2
 FOLDS = 5
 """`n_splits` of the same."""
 
+_SEED = 123
+
 Form = Literal["exact", "cross_validated"]
 """How the logistic model is fitted: to the likelihood alone, or with the L1 penalty that cross-validation chooses, as
 the package does. On 805 prompts the two differ by at most 0.2 points, on fewer by more than one."""
@@ -187,19 +189,23 @@ def _cross_validated(features: Any, outcomes: Any, weights: Any) -> Any:
 
     doubled, wins, shares = _doubled(features, outcomes, weights)
 
-    def fitted(strength: float, rows: Any) -> Any:
-        model = LogisticRegression(C=strength, l1_ratio=1, solver="liblinear", fit_intercept=False, random_state=123)
+    def fitted(strength: float, rows: Any, state: Any) -> Any:
+        model = LogisticRegression(C=strength, l1_ratio=1, solver="liblinear", fit_intercept=False, random_state=state)
         return model.fit(doubled[rows], wins[rows], sample_weight=shares[rows])
 
-    def loss(strength: float) -> float:
-        losses = []
-        for train, test in GroupKFold(FOLDS).split(doubled, wins, np.tile(np.arange(len(outcomes)), 2)):
-            chances = np.clip(fitted(strength, train).predict_proba(doubled[test])[:, 1], 1e-15, 1 - 1e-15)
-            losses.append(np.mean(-np.log(np.where(wins[test], chances, 1 - chances)) * shares[test]))
-        return float(np.mean(losses))
+    def losses(train: Any, test: Any) -> list[float]:
+        # One stream for all strengths of a fold: where several are about equal, it decides which seems the best.
+        state, found = np.random.RandomState(_SEED), []
+        for strength in strengths:
+            chances = np.clip(fitted(strength, train, state).predict_proba(doubled[test])[:, 1], 1e-15, 1 - 1e-15)
+            found.append(float(np.mean(-np.log(np.where(wins[test], chances, 1 - chances)) * shares[test])))
+        return found
 
-    best = min(np.logspace(-4, 4, 10), key=loss)
-    return fitted(best, slice(None)).coef_[0]
+    strengths = np.logspace(-4, 4, 10)
+    groups = np.tile(np.arange(len(outcomes)), 2)
+    folds = [losses(train, test) for train, test in GroupKFold(FOLDS).split(doubled, wins, groups)]
+    best = strengths[np.mean(folds, axis=0).argmin()]
+    return fitted(best, slice(None), _SEED).coef_[0]
 
 
 _FITS = {"exact": _exact, "cross_validated": _cross_validated}

@@ -16,37 +16,38 @@ _TIMEOUT = 60
 """Seconds that a server may be silent."""
 
 
-def bring(reference: str, cache: Path, key: str) -> Path:
+def bring(reference: str, cache: Path, key: str = "") -> Path:
     """Where a file lies on this machine; one of the hub or the web is downloaded once.
 
     Args:
         reference: a path, `hf:owner/name@commit/path` or `https://…`.
         cache: folder for what comes from the web.
-        key: the parameter that names it, for messages.
+        key: the parameter that names it, for messages; empty: not said.
 
     Raises:
         DataError: there is no such file, or no network and no copy.
     """
     if reference.startswith("hf:"):
-        return _from_hub(reference, key)
+        return from_hub(reference, key)
     if reference.startswith("https:"):
         return _from_web(reference, cache, key)
     if not Path(reference).is_file():
-        raise DataError(f"{key} is {reference}: there is no file of that name. {_ALLOWED}")
+        raise DataError(f"{_named(reference, key)}: there is no file of that name. {_ALLOWED}")
     return Path(reference)
 
 
 _ALLOWED = "Allowed: a path, hf:owner/name@commit/path with 40 digits of a commit, https://…"
 
 
-def _from_hub(reference: str, key: str) -> Path:
+def from_hub(reference: str, key: str = "") -> Path:
+    """As `bring`, of a file in a data set on the hub."""
     from httpx2 import HTTPError  # what huggingface_hub asks the hub with
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HFValidationError
 
     found = HUB_FILE.fullmatch(reference)
     if not found:
-        raise DataError(f"{key} is {reference}: that is no file on the hub. {_ALLOWED}")
+        raise DataError(f"{_named(reference, key)}: that is no file on the hub. {_ALLOWED}")
     try:
         return Path(hf_hub_download(found[1], found[3], revision=found[2], repo_type="dataset"))
     except (HFValidationError, HTTPError, OSError) as error:
@@ -78,6 +79,10 @@ def _from_web(address: str, cache: Path, key: str) -> Path:
 
 def _unfetched(reference: str, key: str, error: Exception) -> str:
     return (
-        f"{key} is {reference}: it cannot be fetched ({first_line(error)}). Check the name and the network, or name "
-        "a file with a copy"
+        f"{_named(reference, key)}: it cannot be fetched ({first_line(error)}). Check the name and the network, or "
+        "name a file with a copy"
     )
+
+
+def _named(reference: str, key: str) -> str:
+    return f"{key} is {reference}" if key else reference

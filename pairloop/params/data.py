@@ -27,8 +27,9 @@ class Pool(Section):
 
     source: Text = "data/prompts/pool.jsonl"
     """Prompts to train on: a .jsonl or .parquet file with a column `prompt` (or `instruction`, `question`, `text`,
-    `turns`; and, if it has them, `source` and `constraints`), a folder of such files, or `hf:owner/name@revision`, a
-    dataset on the Hugging Face hub. data/prompts/README.md describes the format."""
+    `turns`; and, if it has them, `source` and `constraints`), a folder of such files, `hf:owner/name@revision`, a
+    dataset on the Hugging Face hub, `hf:owner/name@commit/file`, one file of such, or a .json file with a list, as
+    AlpacaEval's are. data/prompts/README.md describes the format."""
 
     split: Text = "train_prefs"
     """Split of a hub dataset to take training prompts from. Files have none."""

@@ -130,7 +130,7 @@ def revisions(params: Params) -> list[Finding]:
     if "judge" in params.kinds and not params.judge.endpoint:
         used["judge.model"] = params.judge.model
     hub = {name: value for name, value in used.items() if value.startswith("hf:")}
-    loose = [name for name, value in hub.items() if not re.search("@[0-9a-f]{40}$", value)]
+    loose = [name for name, value in hub.items() if not re.search("@[0-9a-f]{40}(/|$)", value)]
     if loose:
         first = f"{loose[0]}={hub[loose[0]].partition('@')[0]}@<commit>"
         return [
@@ -160,8 +160,10 @@ def engines(params: Params) -> list[Finding]:
         "ray": "ray" in (params.generate.engine, params.rank.engine),
         "llm_blender": "llm_blender" in params.kinds,
         "bitsandbytes": params.train.method == "qlora",
+        "alpaca_eval": "alpaca_eval" in params.eval.judges,
     }
     extras = {"vllm": "vllm", "ray": "ray", "llm_blender": "llm-blender", "bitsandbytes": "qlora"}
+    extras["alpaca_eval"] = "alpaca"
     asked = [name for name, needed in needs.items() if needed]
     missing = [name for name in asked if find_spec(name) is None]
     if missing:

@@ -1,4 +1,4 @@
-"""Where prompts come from: .jsonl and .parquet files, folders of them, and datasets on the Hugging Face hub.
+"""Where prompts come from: .jsonl, .parquet and .json files, folders, and datasets on the Hugging Face hub.
 
 One rule holds for all of them. A prompt that is missing, empty or has control characters is kept, for `pool.build` to
 drop and count. Whatever else is wrong is refused, all rows that have it together. Other columns are passed over.
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pairloop.errors import DataError, first_line, nearest
-from pairloop.files import jsonl
+from pairloop.files import jsonl, remote
 from pairloop.files.records import Row
 from pairloop.prompts import constraints
 
@@ -34,8 +34,8 @@ def read_prompts(source: str, split: str) -> list[Row]:
     """All prompts of a source as rows of records.PROMPT, in its order.
 
     Args:
-        source: a .jsonl or .parquet file, a folder of such files, which are read in the order of their names, or
-            `hf:owner/name@revision`.
+        source: a .jsonl or .parquet file, a folder of such files, which are read in the order of their names, a .json
+            file with a list of rows, `hf:owner/name@revision`, or one file of a dataset, `hf:owner/name@commit/file`.
         split: which split of a hub dataset; files have none.
 
     Raises:
@@ -44,15 +44,16 @@ def read_prompts(source: str, split: str) -> list[Row]:
     """
     name = source.removeprefix("hf:").partition("@")[0] if source.startswith("hf:") else Path(source).stem
     named: set[str] = set()
-    found = _hub(source, split) if source.startswith("hf:") else chain.from_iterable(map(_file, _files(Path(source))))
 
     def row(item: tuple[Place, bytes | Values]) -> Row:
         place, values = item
         values = jsonl.parse(values, place, _EXAMPLE) if isinstance(values, bytes) else values
+        if not isinstance(values, Mapping):
+            raise DataError(f"{place}: {values!r:.80} is no JSON object. Needed: {_EXAMPLE}")
         named.update(values)
         return normalise(values, place, name)
 
-    rows = jsonl.each(found, row)
+    rows = jsonl.each(_items(source, split), row)
     if not rows:
         raise DataError(f"{source}: has no prompts")
     if named.isdisjoint(PROMPTS):
@@ -144,6 +145,13 @@ def _no_prompt(names: Iterable[str]) -> str:
     return f"has the columns {', '.join(sorted(names))}, but one named {', '.join(PROMPTS[:-1])} or turns is needed"
 
 
+def _items(source: str, split: str) -> Iterator[tuple[Place, bytes | Values]]:
+    """Each row with where it stands."""
+    if remote.HUB_FILE.fullmatch(source):
+        return chain.from_iterable(map(_file, _files(remote.from_hub(source))))
+    return _hub(source, split) if source.startswith("hf:") else chain.from_iterable(map(_file, _files(Path(source))))
+
+
 def _files(path: Path) -> list[Path]:
     """The file, or the files in the folder."""
     if path.is_dir():
@@ -151,9 +159,9 @@ def _files(path: Path) -> list[Path]:
         if not found:
             raise DataError(f"{path}: the folder has no .jsonl and no .parquet file")
         return found
-    if path.suffix not in (".jsonl", ".parquet"):
+    if path.suffix not in (".jsonl", ".parquet", ".json"):
         raise DataError(
-            f"{path}: prompts are read from a .jsonl or .parquet file, a folder of them, or from "
+            f"{path}: prompts are read from a .jsonl or .parquet file, a folder of them, a .json file, or from "
             "hf:owner/name@revision, a hub dataset"
         )
     if not path.exists():
@@ -162,7 +170,25 @@ def _files(path: Path) -> list[Path]:
 
 
 def _file(path: Path) -> Iterator[tuple[Place, bytes | Values]]:
-    return _parquet(path) if path.suffix == ".parquet" else jsonl.lines(path)
+    match path.suffix:
+        case ".parquet":
+            return _parquet(path)
+        case ".json":
+            return _listed(path)
+    return jsonl.lines(path)
+
+
+def _listed(path: Path) -> Iterator[tuple[Place, Values]]:
+    """The rows of one JSON list, as AlpacaEval's files are."""
+    try:
+        found = jsonl.loads(path.read_text(encoding="utf-8"))
+    except DataError as error:
+        raise DataError(f"{path}: {error.message}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: cannot be read as JSON ({first_line(error)})") from None
+    if not isinstance(found, list):
+        raise DataError(f"{path}: must hold a list of rows, such as [{_EXAMPLE}]")
+    yield from ((f"{path}, row {number}", values) for number, values in enumerate(found))
 
 
 def _parquet(path: Path) -> Iterator[tuple[Place, Values]]:
