@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pairloop.evaluation import measuring, stored
+from pairloop.evaluation import judging, measuring, stored
 from pairloop.evaluation.measuring import Measured
 from pairloop.evaluation.settings import Means, Models
 from pairloop.evaluation.stored import Before, Stored
@@ -49,7 +49,7 @@ def main(
     with common.clock(results / "time" / "eval.json") as measured, ray.disconnected():
         found = measuring.measured(models, prompts, before, answered, means)
         measured["tokens"] = sum(one.answers.tokens for one in found)
-    _warn(found, params)
+    _warn(found, means)
     records.write(answered, records.ANSWER, [one.answers.rows for one in found])
     records.write_json(results / "metrics.json", records.rounded(measuring.metrics(found, models, means)))
     records.write_json(results / "model_outputs.json", measuring.outputs(found[0], f"iteration_{iteration}"))
@@ -64,10 +64,10 @@ def _held_out(path: Path, params: Params) -> list[Row]:
     return slices.held_out_rows(records.read(path, records.PROMPT), params.eval.prompts, str(path))
 
 
-def _warn(found: list[Measured], params: Params) -> None:
+def _warn(found: list[Measured], means: Means) -> None:
     """Say of verdicts that could not be read."""
-    for judge in params.eval.rankers:
-        common.warn(unread(measuring.asked_of(judge, found), params.judge.max_new_tokens))
+    for judge in judging.kinds(means):
+        common.warn(unread(measuring.asked_of(judge, found), means.params.judge.max_new_tokens))
 
 
 if __name__ == "__main__":
