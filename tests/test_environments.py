@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCK = (ROOT / "requirements-gpu.lock").read_text().splitlines()
-EXTRAS = ("dev", "ray", "vllm", "qlora")
+EXTRAS = ("dev", "ray", "vllm", "qlora", "ifeval")
 WRITTEN = [
     *(path for folder in ("docs", "pairloop", "stages", "benchmarks", "conf") for path in (ROOT / folder).rglob("*")),
     *ROOT.glob("*.md"),

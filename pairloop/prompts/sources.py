@@ -7,11 +7,11 @@ drop and count. Whatever else is wrong is refused, all rows that have it togethe
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pairloop.errors import DataError, first_line, nearest
 from pairloop.files import jsonl, remote
@@ -28,6 +28,7 @@ _EXAMPLE = '{"prompt": "..."}'
 
 Place = str
 Values = Mapping[str, Any]
+Item = TypeVar("Item")
 
 
 def read_prompts(source: str, split: str) -> list[Row]:
@@ -208,13 +209,27 @@ def _parquet(path: Path) -> Iterator[tuple[Place, Values]]:
 
 
 def _hub(source: str, split: str) -> Iterator[tuple[Place, Values]]:
+    return hub(source, split, lambda dataset: rows_of_dataset(dataset, source, split))
+
+
+def hub(source: str, split: str, rows: Callable[[Any], Iterable[Item]]) -> Iterator[Item]:
+    """What a split of a dataset on the hub holds.
+
+    Args:
+        source: `hf:owner/name@revision`.
+        split: its name.
+        rows: reads the `datasets.Dataset`.
+
+    Raises:
+        DataError: the reference is not of that form, or the hub does not give it.
+    """
     found = re.fullmatch(r"hf:([\w.-]+/[\w.-]+)@([\w./-]+)", source)
     if not found:
         raise DataError(f"{source}: a hub dataset is written hf:owner/name@revision; the revision fixes what is read")
     from datasets import load_dataset
 
     try:
-        yield from rows_of_dataset(load_dataset(found[1], revision=found[2], split=split), source, split)
+        yield from rows(load_dataset(found[1], revision=found[2], split=split))
     except DataError:
         raise
     # Whatever a hub, a proxy or a damaged cache does wrong: the user can only check these four.
