@@ -11,7 +11,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 GPU := $(shell nvidia-smi --list-gpus 2>/dev/null)
 RUN := $(if $(GPU),.venv-gpu,$(VENV))
 
-.PHONY: gpu-env gpu-lock repro plan check fast test vllm-env test-vllm gpu-smoke clients-env test-clients lint format clean publish docs
+.PHONY: gpu-env gpu-lock repro plan check fast test vllm-env test-vllm gpu-smoke clients-env test-clients lm-eval lint format clean publish docs
 
 repro: $(RUN)/installed           ## run the pipeline: only what changed; with the environment for GPUs where there is one
 	PATH="$(abspath $(RUN)/bin):$$PATH" python -m stages.lock
@@ -38,7 +38,7 @@ gpu-lock:                         ## write requirements-gpu.lock anew: what goes
 	$(FOUND) -m venv .venv-lock
 	.venv-lock/bin/pip install --quiet --disable-pip-version-check uv
 	.venv-lock/bin/uv pip compile --quiet --python-version 3.11 --no-header --no-annotate pyproject.toml \
-		--extra dev --extra ray --extra vllm --extra qlora --output-file .venv-lock/new
+		--extra dev --extra ray --extra vllm --extra qlora --extra ifeval --output-file .venv-lock/new
 	{ grep '^#' requirements-gpu.lock; cat .venv-lock/new; } > .venv-lock/lock && mv .venv-lock/lock requirements-gpu.lock
 
 vllm-env: .venv-vllm/installed    ## make the environment with vLLM for a machine without a GPU
@@ -55,6 +55,13 @@ clients-env: .venv-clients/installed  ## make the environment with the other too
 
 test-clients: .venv-clients/installed  ## run the tests that need them, in that environment
 	PATH="$(CURDIR)/.venv-clients/bin:$$PATH" .venv-clients/bin/python -m pytest -m clients
+
+# What it changes in params.yaml stays there, as with `dvc exp run -S`, so that the result belongs to the run.
+lm-eval: .venv-clients/installed  ## run tasks of lm-eval on a model: make lm-eval ITERATION=3 TASKS=hellaswag,arc_easy CHANGES="lm_eval.limit=100"
+	PATH="$(CURDIR)/.venv-clients/bin:$$PATH" python -m stages.schedule --write $(CHANGES) \
+		"lm_eval.iterations=[$(or $(ITERATION),$(error name an iteration: make lm-eval ITERATION=3 TASKS=hellaswag))]" \
+		"lm_eval.tasks=[$(or $(TASKS),$(error name tasks: make lm-eval ITERATION=3 TASKS=hellaswag))]"
+	PATH="$(CURDIR)/.venv-clients/bin:$$PATH" dvc repro --single-item lm_eval
 
 lint: $(VENV)/installed           ## ruff and mypy, as continuous integration does
 	ruff check . && ruff format --check . && mypy

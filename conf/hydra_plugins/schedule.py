@@ -22,7 +22,8 @@ FILES = {
     "judge": ("model",),
     "train": ("launcher",),
     "pair": ("published",),
-    "eval": ("annotator", "reference_outputs", "difficulties"),
+    "eval": ("annotator", "reference_outputs", "difficulties", "ifeval"),
+    "lm_eval": ("include_path",),
 }
 """Parameters that may name a file or folder of the user's own, on which dvc.yaml lets stages depend."""
 
@@ -84,6 +85,9 @@ def schedule(iterations: int, overrides: DictConfig, *, _root_: DictConfig) -> D
                 },
             },
             "annotated": _annotated(_root_, iterations),
+            # Each where it is asked for; a model is in the mapping, since DVC would drop an empty one.
+            "ifeval": _models(range(iterations + 1) if _root_.eval.get("ifeval") is not None else ()),
+            "lm_eval": _models(_root_.get("lm_eval", {}).get("iterations") or ()),
             "files": {
                 section: {name: _file(_root_, section, name) for name in names} for section, names in FILES.items()
             },
@@ -100,6 +104,11 @@ def _annotated(root: DictConfig, iterations: int) -> dict[str, dict[str, str]]:
     reference = outputs["iteration_0"] if given is None else _path(given)
     outputs |= {name: _path(place) for name, place in root.eval.compare_with.items()}
     return {name: {"outputs": place, "reference": reference} for name, place in outputs.items()}
+
+
+def _models(numbers: Any) -> dict[str, dict[str, str]]:
+    """Where the models of some iterations lie, to loop over."""
+    return {str(number): {"model": f"models/iteration_{number}"} for number in numbers}
 
 
 def _read(number: int, published: bool) -> dict[str, str]:

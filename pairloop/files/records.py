@@ -45,6 +45,10 @@ setting and prompt, the main setting first. `best_of`: of how many answers this 
 answer's log-probabilities at temperature 1, in nats, or null. `judged`: a JSON mapping of each judge that scores an
 answer by itself to the K scores."""
 
+INSTRUCTED = {"key": "string"} | TEXT | {"instructions": "string", "strict": "string", "loose": "string"}
+"""An IFEval prompt with a model's answer. JSON lists: the instructions, {"kind", "arguments"}, and for each whether it
+is followed, strictly and loosely; null where its kind cannot be checked."""
+
 _MATRIX = "list<list<double>>"
 
 RANKING = TEXT | {"scores": "list<double>", "ranker": "string", "comparisons": _MATRIX}

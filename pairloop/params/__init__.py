@@ -15,6 +15,7 @@ from pairloop.errors import ParameterError
 from pairloop.params.checking import build, replaced, subsection
 from pairloop.params.data import Base, Generate, Pool, Prompts
 from pairloop.params.engines import VLLM, Ray
+from pairloop.params.harness import LmEval
 from pairloop.params.judging import Judge
 from pairloop.params.rankers import KINDS, Encoder, Rankers
 from pairloop.params.ranking import Eval, Pair, Rank, Teach
@@ -29,6 +30,7 @@ __all__ = [
     "Eval",
     "Generate",
     "Judge",
+    "LmEval",
     "Pair",
     "Params",
     "Pool",
@@ -70,6 +72,7 @@ class Params(Section):
     pair: Pair = Field(default_factory=Pair)
     train: Train = Field(default_factory=Train)
     eval: Eval = Field(default_factory=Eval)
+    lm_eval: LmEval = Field(default_factory=LmEval)
 
     @model_validator(mode="after")
     def _engine_has_the_mode(self) -> Self:
@@ -88,6 +91,20 @@ class Params(Section):
             raise ParameterError(
                 "judge.model is self, but results of different iterations must be judged by one model: name a model in "
                 "judge.model, or leave judge out of eval.judges"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _lm_eval_has_tasks_and_models(self) -> Self:
+        own = self.lm_eval
+        if own.iterations and not own.tasks:
+            raise ParameterError(
+                "lm_eval.iterations is set, but lm_eval.tasks is empty: name tasks, or empty lm_eval.iterations too"
+            )
+        if beyond := [number for number in own.iterations if number > self.iterations]:
+            raise ParameterError(
+                f"lm_eval.iterations has {beyond[0]}, but iterations is {self.iterations}: there is no such model. "
+                f"Allowed are 0, the base, to {self.iterations}"
             )
         return self
 

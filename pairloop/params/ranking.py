@@ -206,6 +206,13 @@ class Eval(Annotating):
     weights = iteration 0 + (1 + a) (iteration n - iteration 0) (ExPO, which has 0.3 to 0.5). Each takes another
     evaluation. Empty: none."""
 
+    ifeval: Text | None = None
+    """IFEval's prompts, which every iteration's model answers too, greedily: a .jsonl file in the published format, or
+    `hf:google/IFEval@revision`. null: it is not measured. docs/ifeval.md."""
+
+    ifeval_max_new_tokens: Count = 1280
+    """Longest answer to one of them, in tokens; others evaluate with 1,280."""
+
     bootstrap: Annotated[int, Field(ge=100)] = 2000
     """Resamples of the prompts behind each 95 % interval."""
 

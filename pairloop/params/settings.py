@@ -100,6 +100,24 @@ Factors = Annotated[
     Words("a list of numbers above 0, each at most once; it may be empty"),
 ]
 
+Texts = Annotated[
+    tuple[Text, ...],
+    Field(json_schema_extra={"uniqueItems": True}),
+    AfterValidator(_different),
+    BeforeValidator(_as_tuple),
+    Words("a list of names, each at most once; it may be empty"),
+]
+
+NotNegativeInt = Annotated[int, Field(ge=0)]
+
+Iterations = Annotated[
+    tuple[NotNegativeInt, ...],
+    Field(json_schema_extra={"uniqueItems": True}),
+    AfterValidator(_different),
+    BeforeValidator(_as_tuple),
+    Words("a list of whole numbers, at least 0, each at most once; it may be empty"),
+]
+
 OneOrSeveral = Annotated[
     tuple[T, ...],
     Field(min_length=1, json_schema_extra=_or_one),

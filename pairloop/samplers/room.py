@@ -67,6 +67,9 @@ class Asked:
     at_most: int | None = None
     """vllm.max_model_len, where vLLM answers."""
 
+    pooled: bool = True
+    """Whether pool.max_characters decides which of them there are."""
+
 
 def evaluated(rows: Sequence[Row], params: Params) -> Asked:
     """The held-out prompts that `eval` answers."""
@@ -110,7 +113,7 @@ def _too_long(asked: Asked, tokenizer: Any, context: int | None) -> str | None:
         f"tokens, so a prompt may have {max(0, room)} with the chat format:",
         *(f"  prompt {row['prompt_id']} has {count}: {row['prompt'][:60]!r}" for row, count in long[:_LISTED]),
         *([f"  and {len(long) - _LISTED} more"] if len(long) > _LISTED else []),
-        f"Lower {asked.key}, {'raise vllm.max_model_len, ' if by_vllm else ''}shorten these prompts or delete them, or "
-        "lower pool.max_characters, which leaves out the longest.",
+        f"Lower {asked.key}, {'raise vllm.max_model_len, ' if by_vllm else ''}shorten these prompts or delete them"
+        f"{', or lower pool.max_characters, which leaves out the longest' if asked.pooled else ''}.",
     ]
     return "\n".join(lines) if long else None

@@ -43,6 +43,7 @@ def test_the_other_formats_keep_their_columns(tmp_path: Path) -> None:
     assert list(records.RANKING) == [*records.TEXT, "scores", "ranker", "comparisons"]
     settings = ["temperature", "best_of", "moved_on", "logps"]
     assert list(records.ANSWER) == [*records.PROMPT, *list(records.TEXT)[2:], *settings, "judged"]
+    assert list(records.INSTRUCTED) == ["key", *records.TEXT, "instructions", "strict", "loose"]
 
 
 def test_what_is_written_is_read_again_and_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -56,6 +56,16 @@ def test_the_shipped_parameters_are_valid_and_complete() -> None:
         ),
         ({"pair": {"length_penalty": "a"}}, "pair.length_penalty is 'a': it must be auto or a number"),
         ({"pair": {"length_penalty": float("inf")}}, "pair.length_penalty is inf: it must be auto or a number, not"),
+        ({"eval": {"ifeval": " "}}, "eval.ifeval is ' ': it must be"),
+        ({"lm_eval": {"iterations": [3]}}, "lm_eval.iterations is set, but lm_eval.tasks is empty: name tasks, or"),
+        (
+            {"lm_eval": {"tasks": ["a"], "iterations": [4]}},
+            "lm_eval.iterations has 4, but iterations is 3: there is no",
+        ),
+        (
+            {"lm_eval": {"iterations": [1, 1]}},
+            "it must be a list of whole numbers, at least 0, each at most once; it may",
+        ),
         ({"eval": {"extrapolate": [0]}}, "eval.extrapolate is [0]: it must be a list of numbers above 0, each at most"),
         ({"eval": {"temperature": 0.5}}, "eval.temperature is no parameter: did you mean temperatures?"),
         ({"eval": {"temperatures": []}}, "eval.temperatures is []: it must be a number, at least 0, or a list of such"),
