@@ -17,6 +17,7 @@ ITERATIONS = ("${schedule.iterations}", "${schedule.sampled}")
 
 READ = {
     "${item.previous}": "n-1",
+    "${item.model}": "models/iteration_n",
     "${item.slice}": "data/iteration_n/prompts.parquet",
     "${item.rankings}": "data/iteration_n/rankings.parquet",
     "${item.responses}": "data/iteration_n/responses.parquet",

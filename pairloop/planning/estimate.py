@@ -207,7 +207,7 @@ def _training_memory(params: Params, size: Size, machine: Machine) -> float:
 def disk(work: Work, params: Params, size: Size) -> tuple[float, float]:
     """Bytes of scratch and of artifacts. An artifact is stored twice where the file system cannot share blocks."""
     verb = work.verb
-    if verb in ("generate", "eval"):
+    if verb in ("generate", "eval", "ifeval"):
         # A token's text, id and log-probability, compressed by a third.
         text = work.sampled * (CHARACTERS + 4 + 4) * 0.67
         return text * 2, text * 2

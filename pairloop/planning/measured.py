@@ -72,6 +72,7 @@ def same_speed(verb: str, params: Params, run: Params) -> bool:
         "rank": ("base", "rank.ranker", "rank.second", "rank.engine", "rankers", "judge", "ray"),
         "train": ("base", "train.method", "train.gradient_checkpointing", "train.per_device_train_batch_size"),
         "eval": ("base", "eval.engine", "eval.judges", "rankers", "judge", "vllm"),
+        "ifeval": ("base", "eval.engine", "eval.ifeval", "vllm"),
     }
     return all(_value(params, name) == _value(run, name) for name in decides.get(verb, ()))
 

@@ -63,6 +63,7 @@ def memory(estimates: Sequence[Estimate], machine: Machine) -> list[Finding]:
         "generate": "raise vllm.tensor_parallel_size, or lower generate.shard_prompts or generate.max_new_tokens",
         "rank": "lower rank.batch_tokens",
         "eval": "raise vllm.tensor_parallel_size, or lower rank.batch_tokens or eval.shard_prompts",
+        "ifeval": "raise vllm.tensor_parallel_size, or lower eval.shard_prompts or eval.ifeval_max_new_tokens",
     }
     verbs = dict.fromkeys(one.work.verb for one in found)
     worst = {verb: max((one for one in found if one.work.verb == verb), key=lambda one: one.memory) for verb in verbs}

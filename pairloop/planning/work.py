@@ -34,6 +34,9 @@ PAIRRM = 435e6
 ENCODER = 22.7e6
 """Parameters of MiniLM-L6."""
 
+IFEVAL = 541, 211.0
+"""Prompts of IFEval, and their mean length in characters."""
+
 VLLM_ROWS = 256
 """Responses that vLLM works on at a time; its default, at the least."""
 
@@ -129,6 +132,8 @@ def run(iterations: Sequence[Params], size: Size, counts: Counts, fetched: float
             found.append(rank(n, params, size, counts))
         found += [Work(f"pair@{n}", prompts, engine="none"), train(n, params, size, counts)]
     evaluated = [evaluate(n, first, size, counts) for n in range(len(iterations) + 1)]
+    if first.eval.ifeval is not None:
+        evaluated += [instructed(n, first, size) for n in range(len(iterations) + 1)]
     return [*found, *evaluated, Work("report", engine="none")]
 
 
@@ -292,3 +297,14 @@ def _evaluated(n: int, judged: int, params: Params, size: Size, counts: Counts) 
     ]
     picking = score(params.rank.ranker, own.prompts, own.best_of, params, size, counts)
     return [*found, *([picking] if own.best_of > 1 else [])]
+
+
+def instructed(n: int, params: Params, size: Size) -> Work:
+    """Answer IFEval's prompts, as many and as long as Google's are."""
+    prompts, characters = IFEVAL
+    read, sampled = prompts * (characters / CHARACTERS + FRAME), prompts * typical(params.eval.ifeval_max_new_tokens)
+    together = _together(params.eval_sampler, prompts, params.eval.shard_prompts)
+    own = Work(f"ifeval@{n}", prompts, read + sampled, 2 * size.computed * read, sampled=sampled, together=together)
+    spread, by_vllm = params.eval.engine == "ray", params.eval_sampler == "vllm"
+    devices = params.vllm.tensor_parallel_size if by_vllm else 1
+    return replace(own, engine=params.eval_sampler, spread=spread, devices=devices)

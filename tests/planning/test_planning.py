@@ -264,3 +264,14 @@ def test_published_pairs_are_planned_without_sampling_and_ranking() -> None:
     own = parameters.parse(values | {"pair": {"published": "mine"}})
     stages = [one.stage for one in work.run([own, own], MISTRAL, work.Counts(215, 500, "assumed"))]
     assert stages[3:7] == ["pair@1", "train@1", "pair@2", "train@2"]
+
+
+def test_ifevals_answers_are_planned_for_every_model_where_they_are_asked_for() -> None:
+    plain = recipe()
+    named = plain[0].eval.model_copy(update={"ifeval": "hf:google/IFEval@main"})
+    asked = [plain[0].model_copy(update={"eval": named})]
+    counts = measured.assumed(plain[0], 800.0)
+    machine = devices.parse("8x H100 80GB")
+    without, found = planned(plain, MISTRAL, counts, machine), planned(asked, MISTRAL, counts, machine)
+    assert set(found) - set(without) == {"ifeval@0", "ifeval@1"}
+    assert found["ifeval@1"].work.rows == 541 and found["ifeval@1"].seconds > found["report"].seconds
