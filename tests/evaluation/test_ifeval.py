@@ -199,6 +199,7 @@ WORDS, LETTERS = "length_constraints:number_words", "keywords:letter_frequency"
         (one(WORDS, {"relation": "at least"}), f"{WORDS} has no num_words among its kwargs: it must be a whole number"),
         (one(WORDS, {"relation": "at most", "num_words": 3}), "is 'at most': it must be 'at least' or 'less than'"),
         (one(WORDS, {"relation": "at least", "num_words": "3"}), "is '3': it must be a whole number, at least 0"),
+        (one(WORDS, {"relation": "at least", "num_words": -1}), "is -1: it must be a whole number, at least 0"),
         (one("keywords:existence", {"keywords": ["("]}), "is ['(']: it must be a list of texts that are regular expr"),
         (one(LETTERS, {"letter": "ab", "let_relation": "at least", "let_frequency": 1}), "it must be one character"),
     ],
