@@ -102,7 +102,7 @@ class Questions:
         """The settings with where to ask, and a key for a server that wants none."""
         if kind != "openai_completions" or os.environ.get("OPENAI_CLIENT_CONFIG_PATH"):
             return settings
-        base = self.endpoint or os.environ.get("OPENAI_API_BASE") or os.environ.get("OPENAI_BASE_URL") or _OPENAI
+        base = asked_at(self.endpoint, os.environ)
         key = key_in(os.environ)
         if not key and base.startswith("https:"):
             raise RankingError(f"annotator {self.name}: {base} wants a key, and {_KEYS[0]} is not set: export it")
@@ -237,6 +237,11 @@ class _Call:
         raise RankingError(
             f"{error.message}. {len(asked.answered)} of {total} verdicts are kept{cost}: {remedy} to ask for the others"
         ) from error
+
+
+def asked_at(endpoint: str | None, environment: Mapping[str, str]) -> str:
+    """The base URL of the server that is asked where none is given."""
+    return endpoint or environment.get("OPENAI_API_BASE") or environment.get("OPENAI_BASE_URL") or _OPENAI
 
 
 def key_in(environment: Mapping[str, str]) -> str | None:

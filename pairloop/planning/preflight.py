@@ -11,6 +11,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pairloop.errors import ModelError
+from pairloop.evaluation import alpaca_questions
 from pairloop.models import chat
 from pairloop.params import Params
 from pairloop.planning.devices import Machine
@@ -142,6 +143,21 @@ def revisions(params: Params) -> list[Finding]:
 
 def keys(params: Params, environment: Mapping[str, str] = os.environ) -> list[Finding]:
     """Whether a judge elsewhere can be asked with a key."""
+    return [*_annotator_key(params, environment), *_judge_key(params, environment)]
+
+
+def _annotator_key(params: Params, environment: Mapping[str, str]) -> list[Finding]:
+    """A warning only: not every annotator is asked at OpenAI, and what is missing can be asked at any time later."""
+    where = alpaca_questions.asked_at(params.eval.annotator_endpoint, environment)
+    if "alpaca_eval" not in params.eval.judges or where.startswith("http:"):
+        return []
+    if alpaca_questions.key_in(environment):
+        return [Finding("OK", "key: OPENAI_API_KEY is set, for eval.annotator")]
+    text = f"key: OPENAI_API_KEY is not set, and eval.annotator asks {urlsplit(where).hostname}: export OPENAI_API_KEY="
+    return [Finding("warning", text)]
+
+
+def _judge_key(params: Params, environment: Mapping[str, str]) -> list[Finding]:
     own = params.judge
     if "judge" not in params.kinds or not own.endpoint:
         return []

@@ -75,6 +75,20 @@ def test_a_judge_elsewhere_needs_its_key() -> None:
     assert not preflight.keys(recipe(), {})
 
 
+def test_an_annotator_at_openai_is_warned_of_without_a_key_and_one_here_needs_none() -> None:
+    asked = recipe(eval={"judges": ["likelihood", "alpaca_eval"]})
+    (found,) = preflight.keys(asked, {})
+    assert (found.level, "asks api.openai.com: export OPENAI_API_KEY=" in found.text) == ("warning", True)
+    assert levels(preflight.keys(asked, {"OPENAI_API_KEY": "x"})) == ["OK"]
+    assert not preflight.keys(asked, {"OPENAI_BASE_URL": "http://localhost:8000/v1"})
+
+
+def test_alpaca_eval_that_is_not_installed_is_no_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "find_spec", lambda name: None if name == "alpaca_eval" else name)
+    (found,) = preflight.engines(recipe(eval={"judges": ["likelihood", "alpaca_eval"]}))
+    assert found.level == "no-go" and found.text.endswith("pip install '.[alpaca]'")
+
+
 def test_an_engine_that_is_not_installed_is_no_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "find_spec", lambda name: None)
     (found,) = preflight.engines(recipe(generate={"engine": "ray"}))
