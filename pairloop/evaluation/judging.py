@@ -31,7 +31,7 @@ class Beside:
 
 def kinds(means: Means) -> list[str]:
     """The judges that are rankers, in the order of the parameter."""
-    return list(means.params.eval.rankers)
+    return list(means.params.eval_rankers)
 
 
 def alone(found: Sequence[Answers], models: Models, means: Means) -> list[Answers]:

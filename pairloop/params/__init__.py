@@ -17,7 +17,7 @@ from pairloop.params.data import Base, Generate, Pool, Prompts
 from pairloop.params.engines import VLLM, Ray
 from pairloop.params.harness import LmEval
 from pairloop.params.judging import Judge
-from pairloop.params.rankers import KINDS, Encoder, Rankers
+from pairloop.params.rankers import KINDS, Encoder, Kind, Rankers
 from pairloop.params.ranking import Eval, Pair, Rank, Teach
 from pairloop.params.settings import Count, Section
 from pairloop.params.training import Train
@@ -86,7 +86,7 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _one_model_judges_all_iterations(self) -> Self:
-        asked = frozenset().union(*map(self._expanded, self.eval.rankers))
+        asked = frozenset().union(*map(self._expanded, self.eval_rankers))
         if "judge" in asked and self.judge.model == "self" and not self.judge.endpoint:
             raise ParameterError(
                 "judge.model is self, but results of different iterations must be judged by one model: name a model in "
@@ -148,6 +148,11 @@ class Params(Section):
         return self._sampling(self.eval.engine)
 
     @property
+    def eval_rankers(self) -> tuple[Kind, ...]:
+        """Those of `eval.judges` that are rankers."""
+        return tuple(judge for judge in self.eval.judges if judge != "alpaca_eval")
+
+    @property
     def teachers(self) -> frozenset[str]:
         """The rankers that decide the training data: `rank.ranker`, and what it mixes."""
         return self._expanded(self.rank.ranker)
@@ -155,7 +160,7 @@ class Params(Section):
     @property
     def kinds(self) -> frozenset[str]:
         """Every ranker that is asked for, to teach, to agree or to judge."""
-        asked = [self.rank.ranker, *self.eval.rankers, *([self.rank.second] if self.rank.second else [])]
+        asked = [self.rank.ranker, *self.eval_rankers, *([self.rank.second] if self.rank.second else [])]
         return frozenset().union(*map(self._expanded, asked))
 
     def _sampling(self, engine: str) -> str:

@@ -218,8 +218,3 @@ class Eval(Annotating):
 
     shard_prompts: Count = 60
     """Prompts answered and judged together; a finished shard survives a kill."""
-
-    @property
-    def rankers(self) -> tuple[Kind, ...]:
-        """Those judges that are rankers."""
-        return tuple(judge for judge in self.judges if judge != "alpaca_eval")

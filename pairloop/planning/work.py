@@ -293,7 +293,7 @@ def _evaluated(n: int, judged: int, params: Params, size: Size, counts: Counts) 
     compared = own.prompts * judged * (2 if n > 1 else 1)  # with iteration 0, and with the iteration before
     found = [
         score(kind, *((own.prompts, judged) if kind in alone else (compared, 2)), params, size, counts)
-        for kind in own.rankers
+        for kind in params.eval_rankers
     ]
     picking = score(params.rank.ranker, own.prompts, own.best_of, params, size, counts)
     return [*found, *([picking] if own.best_of > 1 else [])]
