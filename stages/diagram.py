@@ -21,6 +21,8 @@ READ = {
     "${item.slice}": "data/iteration_n/prompts.parquet",
     "${item.rankings}": "data/iteration_n/rankings.parquet",
     "${item.responses}": "data/iteration_n/responses.parquet",
+    "${item.outputs}": "results/iteration_n/model_outputs.json",
+    "${item.reference}": "results/iteration_0/model_outputs.json",
 }
 """What stands for an iteration's files, where its pairs are its own."""
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner
+from conftest import new_project
 
 from pairloop.evaluation import alpaca_results
 from stages import annotate
@@ -270,6 +271,25 @@ def test_answers_of_others_are_judged_too_and_all_stand_in_one_table(serve: Serv
     assert [row["name"] for row in rows] == ["iteration_0", "iteration_1", "theirs"]
     date = project.result(file="time.json")["judged_on"]
     assert rows[1]["judged"] == f"judged by open_weights on {date}" and rows[2]["win_rate"] > 70
+
+
+@pytest.mark.slow
+def test_dvc_runs_it_and_a_new_budget_asks_nothing_anew(serve: Serve, project: Run, tmp_path: Path) -> None:
+    server, whole = serve(), new_project(tmp_path / "whole")
+    asked = ("eval.judges=[likelihood,alpaca_eval]", "eval.annotator=open_weights", "iterations=1")
+    whole.run(sys.executable, "-m", "stages.schedule", "--write", *asked, f"eval.annotator_endpoint={server.url}")
+    for number, name in enumerate(("reference.json", "own.json")):
+        target = whole.folder / "results" / f"iteration_{number}" / "model_outputs.json"
+        target.parent.mkdir(parents=True)
+        shutil.copy(project.folder / name, target)
+    whole.run("dvc", "repro", "--single-item", "annotate@iteration_1")
+    result = whole.folder / "results" / "annotated" / "iteration_1" / "result.json"
+    before = result.read_text()
+    assert json.loads(before)["win_rate"] == pytest.approx(100 * sum(expected()) / 40, abs=1e-6)
+    assert "annotations.json" not in whole.run("git", "status", "--short", "--untracked-files=all").stdout
+    whole.run(sys.executable, "-m", "stages.schedule", "--write", "eval.budget=7")
+    whole.run("dvc", "repro", "--single-item", "annotate@iteration_1")
+    assert result.read_text() == before and len(server.requests) == 40
 
 
 def test_a_missing_or_wrong_key_is_named(serve: Serve, project: Run) -> None:
