@@ -18,6 +18,7 @@ FOLDS = 5
 """`n_splits` of the same."""
 
 _SEED = 123
+_STEPS, _LARGE = 50, 30.0
 
 Form = Literal["exact", "cross_validated"]
 """How the logistic model is fitted: to the likelihood alone, or with the L1 penalty that cross-validation chooses, as
@@ -132,15 +133,38 @@ def length_controlled(
 
     _check_columns(preferences, lengths, reference_lengths, difficulties)
     found = shares(preferences)
-    difference = np.array(reference_lengths, dtype=float) - np.array(lengths, dtype=float)
-    spread = difference.std(ddof=1) or 1.0
-    features = np.stack([np.tanh(difference / spread), difficulties, np.ones(len(preferences))], 1)
+    features = np.stack([_shorter(lengths, reference_lengths), difficulties, np.ones(len(preferences))], 1)
     others = np.stack([np.tanh(gamed.differences), gamed.difficulties, np.zeros(len(gamed.differences))], 1)
     weights = np.concatenate([np.full(len(others), GAMED_WEIGHT / 2), np.ones(len(found))])
     outcomes = np.concatenate([gamed.preferences, list(found.values())])
     _, difficulty, constant = _FITS[form](np.concatenate([others, features[list(found)]]), outcomes, weights)
     predicted = 100 / (1 + np.exp(-(difficulty * features[:, 1] + constant)))
     return float(predicted.mean()), float(predicted.std(ddof=1) / math.sqrt(len(predicted)))
+
+
+def length_controlled_minimal(
+    preferences: Sequence[float | None], lengths: Sequence[int], reference_lengths: Sequence[int]
+) -> float:
+    """The same without difficulties, for any instructions, in per cent: logit p = a·tanh(difference in length) + c.
+
+    alpaca_eval's length_controlled_minimal, fitted to the likelihood alone. Arguments as of `length_controlled`.
+    """
+    import numpy as np
+
+    _check_columns(preferences, lengths, reference_lengths)
+    found = shares(preferences)
+    features = np.stack([_shorter(lengths, reference_lengths), np.ones(len(preferences))], 1)
+    _, constant = _exact(features[list(found)], np.array(list(found.values())), np.ones(len(found)))
+    return float(100 / (1 + math.exp(-constant)))
+
+
+def _shorter(lengths: Sequence[int], reference_lengths: Sequence[int]) -> Any:
+    """How much shorter each output is than the reference's, from -1 to 1; 0 where that is the same for all."""
+    import numpy as np
+
+    difference = np.array(reference_lengths, dtype=float) - np.array(lengths, dtype=float)
+    spread = difference.std(ddof=1)
+    return np.tanh(difference / spread) if spread else np.zeros(len(difference))
 
 
 def _is_verdict(value: float | None) -> bool:
@@ -158,7 +182,7 @@ def _check_columns(*columns: Sequence[Any]) -> None:
     if len({len(column) for column in columns}) > 1:
         found = ", ".join(str(len(column)) for column in columns)
         raise DataError(
-            f"preferences, lengths, the reference's lengths and difficulties have {found} rows: each needs one for "
+            f"preferences, lengths, the reference's lengths, difficulties have {found} rows: each needs one for "
             "every instruction, in the benchmark's order"
         )
 
@@ -173,12 +197,20 @@ def _doubled(features: Any, outcomes: Any, weights: Any) -> tuple[Any, Any, Any]
 
 
 def _exact(features: Any, outcomes: Any, weights: Any) -> Any:
+    """The maximum of the likelihood, by Newton's method: three coefficients need about eight steps."""
     import numpy as np
-    from sklearn.linear_model import LogisticRegression
 
-    doubled, wins, shares = _doubled(features, outcomes, weights)
-    model = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-8, max_iter=1000)
-    return model.fit(doubled, wins, sample_weight=shares).coef_[0]
+    coefficients = np.zeros(features.shape[1])
+    for _ in range(_STEPS):
+        chances = 1 / (1 + np.exp(-np.clip(features @ coefficients, -_LARGE, _LARGE)))
+        slope = features.T @ (weights * (outcomes - chances))
+        bend = (features * (weights * chances * (1 - chances))[:, None]).T @ features
+        # Where all won, or a feature is constant, there is no single maximum: then the flat direction stays as it is.
+        step = np.linalg.lstsq(bend, slope, rcond=1e-12)[0]
+        coefficients += np.clip(step, -1, 1)
+        if np.abs(step).max() < 1e-10:
+            break
+    return coefficients
 
 
 def _cross_validated(features: Any, outcomes: Any, weights: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,13 @@ from typing import Any
 from pairloop.errors import DataError
 from pairloop.evaluation import alpaca
 from pairloop.evaluation.alpaca_answers import Matched, Pair
-from pairloop.evaluation.winrate import length_controlled
 from pairloop.files import records
 from pairloop.files.records import Row
 from pairloop.measures.statistics import estimate
+from pairloop.work import shards
+
+FITS = 200
+"""Fits behind the interval of a length-controlled win rate."""
 
 _COLUMNS = ("index", "preference", "std_delta_len", "instruction_difficulty")
 
@@ -74,8 +77,9 @@ def numbers(
 
     Returns:
         instructions, verdicts, without_verdict, win_rate with standard_error and the interval low and high,
-        discrete_win_rate, wins, losses, draws, length_controlled with length_controlled_form (`full` or `minimal`),
-        length_controlled_fit and lc_standard_error, mean_characters.
+        discrete_win_rate, wins, losses, draws, length_controlled with length_controlled_low and _high (of FITS exact
+        fits), length_controlled_form (`full` or `minimal`), length_controlled_fit and the package's lc_standard_error
+        (of the full form; it says how much instructions differ, not how sure the fit is), mean_characters.
 
     Raises:
         DataError: fewer than two verdicts.
@@ -84,7 +88,7 @@ def numbers(
     return (
         {"instructions": len(matched.pairs)}
         | _uncontrolled(preferences, resamples, seed)
-        | _controlled(preferences, matched, given, form)
+        | _controlled(preferences, matched, given, form, seed)
         | {"mean_characters": int(sum(characters) / len(characters))}
     )
 
@@ -107,20 +111,43 @@ def _uncontrolled(preferences: Sequence[float | None], resamples: int, seed: int
 
 
 def _controlled(
-    preferences: Sequence[float | None], matched: Matched, given: Difficulties | None, form: alpaca.Form
+    preferences: Sequence[float | None], matched: Matched, given: Difficulties | None, fit: alpaca.Form, seed: int
 ) -> dict[str, Any]:
     own, others = [len(one.own) for one in matched.pairs], [len(one.reference) for one in matched.pairs]
-    if given and matched.is_benchmark and len(given.of) == len(matched.pairs):
-        value, error = alpaca.length_controlled(preferences, own, others, given.of, given.gamed, form)
-        return _named(value, "full", form, error)
-    wins = alpaca.shares(preferences)
-    value = 100 * length_controlled(list(wins.values()), [own[i] for i in wins], [others[i] for i in wins])
-    return _named(value, "minimal", "exact", None)
+    if not (given and matched.is_benchmark and len(given.of) == len(matched.pairs)):
+
+        def minimal(rows: Sequence[int]) -> float:
+            return alpaca.length_controlled_minimal(*_picked(rows, preferences, own, others))
+
+        return _named(minimal(range(len(own))), None, _interval(minimal, len(own), seed), "minimal", "exact")
+
+    def full(rows: Sequence[int]) -> float:
+        verdicts, *lengths, difficulty = _picked(rows, preferences, own, others, given.of)
+        return alpaca.length_controlled(verdicts, lengths[0], lengths[1], difficulty, given.gamed)[0]
+
+    value, error = alpaca.length_controlled(preferences, own, others, given.of, given.gamed, fit)
+    return _named(value, error, _interval(full, len(own), seed), "full", fit)
 
 
-def _named(value: float, form: str, fit: str, error: float | None) -> dict[str, Any]:
+def _picked(rows: Sequence[int], *columns: Sequence[Any]) -> list[Any]:
+    return [[column[row] for row in rows] for column in columns]
+
+
+def _interval(value: Callable[[Sequence[int]], float], rows: int, seed: int) -> tuple[float, float]:
+    """Between which 95 % of the values lie, where the instructions are drawn again and the model fitted anew."""
+    import numpy as np
+
+    rng = np.random.default_rng(shards.seed_of(seed, "length_controlled"))
+    found = [value(rng.integers(0, rows, rows).tolist()) for _ in range(FITS)]
+    low, high = np.percentile(found, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _named(value: float, error: float | None, interval: tuple[float, float], form: str, fit: str) -> dict[str, Any]:
     return {
         "length_controlled": value,
+        "length_controlled_low": interval[0],
+        "length_controlled_high": interval[1],
         "length_controlled_form": form,
         "length_controlled_fit": fit,
         "lc_standard_error": error,

@@ -89,3 +89,11 @@ def test_what_is_no_preference_is_named_with_its_row() -> None:
         alpaca.win_rate([1.0, None])
     with pytest.raises(DataError, match="2, 2, 1, 2 rows"):
         alpaca.length_controlled([1.0, 2.0], [1, 2], [1], [0.0, 0.0], alpaca.Gamed([], [], []))
+
+
+def test_without_difficulties_equal_lengths_leave_the_win_rate_and_length_that_explains_all_leaves_half() -> None:
+    assert alpaca.length_controlled_minimal([2.0, 1.0, 1.5, 2.0], [5] * 4, [7] * 4) == pytest.approx(62.5)
+    lengths = [10, 20, 30, 40, 50, 60, 70, 80]
+    bought = [1.1, 1.2, 1.3, 1.4, 1.6, 1.7, 1.8, 1.9]
+    assert alpaca.length_controlled_minimal(bought, lengths, [45] * 8) == pytest.approx(50)
+    assert alpaca.length_controlled_minimal([2.0, 2.0, 2.0], [1, 2, 3], [3, 1, 1]) > 99

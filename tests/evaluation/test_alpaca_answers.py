@@ -103,6 +103,8 @@ def test_on_the_benchmark_the_full_form_is_the_leaderboard_s_and_elsewhere_the_m
     assert numbers(True, "cross_validated")["length_controlled_fit"] == "cross_validated"
     minimal = numbers(False, "cross_validated")
     assert (minimal["length_controlled_form"], minimal["length_controlled_fit"]) == ("minimal", "exact")
+    assert minimal["length_controlled_low"] < minimal["length_controlled"] < minimal["length_controlled_high"]
+    assert full["length_controlled_low"] < full["length_controlled"] < full["length_controlled_high"]
     assert minimal["lc_standard_error"] is None and minimal["length_controlled"] != full["length_controlled"]
 
 

@@ -81,6 +81,11 @@ def test_rates_are_those_of_the_package(seed: int, gamed: Any) -> None:
     lengths = [[len(text) for text in found[name]] for name in ("output_2", "output_1")]
     rows = alpaca.Gamed(*(gamed[name].tolist() for name in ("preference", "std_delta_len", "instruction_difficulty")))
     loose = {**glm_winrate.GLM_INFO["length_controlled_v1"], "kwargs": {"n_splits": 0, "C": 1e5, "tol": 1e-8}}
+    minimal = {**loose, "formula": glm_winrate.GLM_INFO["length_controlled_minimal"]["formula"]}
+    minimal["regularize_to_baseline_lambda"] = None
+    package = glm_winrate.get_length_controlled_winrate(found, save_weights_dir=None, glm_info=minimal)
+    ours_minimal = alpaca.length_controlled_minimal(preferences, *lengths)
+    assert ours_minimal == pytest.approx(package["length_controlled_winrate"], abs=0.05)
     forms: list[tuple[alpaca.Form, Any, float]] = [("cross_validated", None, 1e-6), ("exact", loose, 0.05)]
     for form, info, tolerance in forms:
         package = glm_winrate.get_length_controlled_winrate(found, save_weights_dir=None, glm_info=info)
