@@ -27,7 +27,7 @@ def main(iteration: int, before: Path, responses: Path, train_split: Path, out: 
     found = records.read(before, records.EARLIER) if iteration > 2 else []
     pairs = records.read(train_split, records.PAIR)
     given = common.load(iteration).pair.published
-    tokens = {} if given else earlier.sampled(responses, pairs, "token_ids")
+    tokens = {} if given else earlier.sampled(responses, pairs)[0]
     records.write(out, records.EARLIER, [found, earlier.rows(iteration - 1, pairs, tokens)])
 
 

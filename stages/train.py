@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from pairloop.errors import TrainingError
 from pairloop.files import records
 from pairloop.params import Params
 from pairloop.report import reproducible
@@ -44,15 +45,13 @@ def main(
     EARLIER_PAIRS is read where `train.data` asks for pairs of the iterations before, and RANKINGS where `train.loss`
     asks how likely a response is to win.
     """
-    from dvclive import Live
-
     own = _job(common.load(iteration), iteration, (base, parent), responses, (train_split, test_split))
     job, counts = _with_earlier(own, earlier_pairs)
     if "sppo_soft" in job.params.loss:
         job = dataclasses.replace(job, win_probabilities=_wins(rankings, {pair["prompt_id"] for pair in job.pairs}))
     with (
         common.clock(results / "time" / "train.json") as measured,
-        Live(str(results / "training"), dvcyaml=None, report=None, save_dvc_exp=False, monitor_system=False) as live,
+        _curves(results / "training") as live,
     ):
 
         def log(step: int, values: dict[str, float]) -> None:
@@ -65,12 +64,23 @@ def main(
     records.write_json(results / "train.json", records.rounded(metrics) | {"pairs_by_iteration": counts})
 
 
+def _curves(folder: Path) -> Any:
+    """What writes values step by step, as `dvc plots` reads them."""
+    from dvclive import Live
+    from scmrepo.exceptions import SCMError
+
+    try:
+        return Live(str(folder), dvcyaml=None, report=None, save_dvc_exp=False, monitor_system=False)
+    except SCMError as error:
+        raise TrainingError(f"train: DVC asks git for the commit that is worked on: {error}. Commit first.") from error
+
+
 def _job(params: Params, iteration: int, models: tuple[Path, Path], responses: Path, splits: tuple[Path, Path]) -> Job:
     pairs, test_pairs = (records.read(path, records.PAIR) for path in splits)
     base, parent = models
     everything = [*pairs, *test_pairs]
     given, invariant = params.pair.published, params.generate.batch_invariant
-    with_logps = params.train.reference_logps == "sampled" and not given
+    tokens, logps = ({}, {}) if given else earlier.sampled(responses, everything)
     return Job(
         pairs=pairs,
         test_pairs=test_pairs,
@@ -81,8 +91,8 @@ def _job(params: Params, iteration: int, models: tuple[Path, Path], responses: P
         seed=params.seed,
         iteration=iteration,
         splits={path.stem: records.file_sha256(path) for path in splits},
-        sampled={} if given else earlier.sampled(responses, everything, "token_ids"),
-        logps=earlier.sampled(responses, everything, "logps") if with_logps else {},
+        sampled=tokens,
+        logps=logps if params.train.reference_logps == "sampled" else {},
         engine=reproducible.given(given) if given else reproducible.promise(params.sampler, invariant),
     )
 

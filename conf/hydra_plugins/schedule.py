@@ -27,6 +27,9 @@ FILES = {
 }
 """Parameters that may name a file or folder of the user's own, on which dvc.yaml lets stages depend."""
 
+FOR_ALL = {"pair.published": "decides which stages there are", "train.launcher": "names a file that stages watch"}
+"""What no iteration has of its own, and why."""
+
 NO_FILE = "conf/no_file"
 """Stands for a parameter that names none: something that is there and never changes."""
 
@@ -52,8 +55,8 @@ def schedule(iterations: int, overrides: DictConfig, *, _root_: DictConfig) -> D
             if step not in STEPS:
                 raise ValueError(f"overrides.{key}.{step}: only {', '.join(STEPS)} can be overridden")
             for name in values:
-                if (step, name) == ("pair", "published"):
-                    raise ValueError(f"overrides.{key}.pair.published: it decides which stages there are, for all")
+                if f"{step}.{name}" in FOR_ALL:
+                    raise ValueError(f"overrides.{key}.{step}.{name}: it {FOR_ALL[f'{step}.{name}']}, for all")
                 if name not in _root_[step]:
                     raise ValueError(f"overrides.{key}.{step}.{name}: there is no parameter {step}.{name}")
     published = OmegaConf.select(_root_, "pair.published") is not None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pairloop.errors import DataError, first_line
-from pairloop.files.records import PAIR, ROW_GROUP, Row
+from pairloop.files.records import PAIR, ROW_GROUP, SIDES, Row
 from pairloop.params.ranking import PINNED
 
 _PLACES = ("{split}.parquet", "{split}-*.parquet", "{split}/*.parquet")
@@ -65,7 +65,7 @@ def problem(pair: Row, held_out: Set[str]) -> str | None:
         `in_eval_set` (its prompt is one of `held_out`), `empty` (a response has no text), `identical` (chosen and
         rejected are the same text) or None.
     """
-    chosen, rejected = (pair[side][1]["content"] for side in ("chosen", "rejected"))
+    chosen, rejected = (pair[side][1]["content"] for side in SIDES)
     if pair["prompt"] in held_out:
         return "in_eval_set"
     if not chosen.strip() or not rejected.strip():
@@ -116,7 +116,7 @@ def _checked(row: Row, place: str) -> Row:
     for name in ("prompt_id", "prompt"):
         if not isinstance(row[name], str):
             raise DataError(f"{place}: {name} is {row[name]!r:.80}, but a text is needed. {_CORRECT}")
-    chosen, rejected = (_conversation(row, side, place) for side in ("chosen", "rejected"))
+    chosen, rejected = (_conversation(row, side, place) for side in SIDES)
     responses, scores = (_listed(row, name, place) for name in ("all_generated_responses", "all_rm_scores"))
     if len(scores) != len(responses):
         raise DataError(

@@ -66,9 +66,12 @@ PAIR = {
 }
 """A preference pair: the six columns of snorkelai/Snorkel-Mistral-PairRM-DPO-Dataset, in its order."""
 
+SIDES = ("chosen", "rejected")
+"""A pair's two conversations."""
+
 EARLIER = {
     "iteration": "int32",
-    **{name: PAIR[name] for name in ("prompt_id", "prompt", "chosen", "rejected")},
+    **{name: PAIR[name] for name in ("prompt_id", "prompt", *SIDES)},
     "chosen_ids": "list<int32>",
     "rejected_ids": "list<int32>",
 }

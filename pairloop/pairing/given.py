@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Set
 from pathlib import Path
 
-from pairloop.files import published
+from pairloop.files import published, records
 from pairloop.files.records import Row
 from pairloop.pairing import summary
 
@@ -61,7 +61,7 @@ class Given:
 
 
 def _texts(pair: Row) -> list[str]:
-    return [pair[side][1]["content"] for side in ("chosen", "rejected")]
+    return [pair[side][1]["content"] for side in records.SIDES]
 
 
 def _ranked(pair: Row) -> Row:

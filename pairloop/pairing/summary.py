@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Iterator, Sequence
 
+from pairloop.files import records
 from pairloop.files.records import Row
 from pairloop.measures.statistics import length_correlation, mean_of_defined, rank_correlation
 from pairloop.measures.texts import refuses, words
@@ -75,7 +76,7 @@ class Summary:
 
 
 def _figures(pair: Row) -> tuple[float, ...]:
-    chosen, rejected = (pair[side][1]["content"] for side in ("chosen", "rejected"))
+    chosen, rejected = (pair[side][1]["content"] for side in records.SIDES)
     return margin(pair), len(words(chosen)), len(words(rejected)), refuses(chosen), refuses(rejected)
 
 
@@ -97,7 +98,7 @@ def margin(row: Row) -> float:
     Of published pairs whose texts are not among the responses: highest minus lowest score, or 0 where there is none.
     """
     scores = dict(zip(row["all_generated_responses"], row["all_rm_scores"], strict=True))
-    chosen, rejected = (row[side][1]["content"] for side in ("chosen", "rejected"))
+    chosen, rejected = (row[side][1]["content"] for side in records.SIDES)
     if chosen in scores and rejected in scores:
         return float(scores[chosen] - scores[rejected])
     return float(max(scores.values(), default=0.0) - min(scores.values(), default=0.0))

@@ -174,7 +174,7 @@ def engines(params: Params) -> list[Finding]:
     needs = {
         "vllm": "vllm" in (params.sampler, params.eval_sampler)
         or ("judge" in params.kinds and not params.judge.endpoint and params.judge.engine == "vllm"),
-        "ray": "ray" in (params.generate.engine, params.rank.engine),
+        "ray": "ray" in (params.generate.engine, params.rank.engine, params.eval.engine),
         "llm_blender": "llm_blender" in params.kinds,
         "bitsandbytes": params.train.method == "qlora",
         "alpaca_eval": "alpaca_eval" in params.eval.judges,
@@ -247,9 +247,10 @@ def devices(params: Params, machine: Machine) -> list[Finding]:
         for verb, name, engine in (
             ("generate", "generate", params.generate.engine),
             ("rank", "rank", params.rank.engine),
+            ("eval", "eval", params.eval.engine),
         )
         if engine != "ray"
     ]
     if idle:
         return [Finding("warning", f"devices: not all of {machine.count} are used by {', '.join(idle)}")]
-    return [Finding("OK", f"devices: generate, rank and train use all {machine.count}")]
+    return [Finding("OK", f"devices: generate, rank, train and eval use all {machine.count}")]

@@ -42,10 +42,14 @@ def plan(lengths: Sequence[int], batch_pairs: int, devices: int, most: int) -> P
     return [[step[device::devices] for step in shared] for device in range(devices)]
 
 
+def passes(rows: int, devices: int, most: int) -> int:
+    """Micro-batches that each device computes in a step of so many rows, `most` at a time."""
+    return math.ceil(math.ceil(rows / devices) / most)
+
+
 def _share(rows: Sequence[int], devices: int, most: int) -> list[Batch]:
     """The micro-batches of a step; number i is for device i modulo `devices`."""
-    passes = math.ceil(math.ceil(len(rows) / devices) / most)
-    count = passes * devices
+    count = passes(len(rows), devices, most) * devices
     bounds = [round(len(rows) * i / count) for i in range(count + 1)] if len(rows) >= count else range(count + 1)
     parts = [tuple(rows[bounds[i] : bounds[i + 1]]) for i in range(count)]
     # The shortest row for a device without one: it is waited for by none.

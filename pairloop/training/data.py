@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pairloop.errors import DataError
-from pairloop.files.records import Row
+from pairloop.files.records import SIDES, Row
 from pairloop.models import chat
 from pairloop.work import shards
 
@@ -73,16 +73,16 @@ def encode(
     rows = []
     for number, pair in enumerate(pairs):
         row: dict[str, list[Any]] = {"prompt_ids": chat.encode_prompt(tokenizer, pair["prompt"])}
-        for side in _SIDES:
+        for side in SIDES:
             text = _answer(number, pair, side)
             own = sampled.get((pair["prompt_id"], text))
             row[f"{side}_ids"] = chat.encode_response(tokenizer, text) if own is None else list(own)
         if wins is not None:
-            row["win_probabilities"] = [_win(number, pair, side, wins) for side in _SIDES]
+            row["win_probabilities"] = [_win(number, pair, side, wins) for side in SIDES]
         rows.append(row)
     numbers = [number for number, row in enumerate(rows) if len(row["prompt_ids"]) < max_length]
     kept = [rows[number] for number in numbers]
-    whole = [[len(row["prompt_ids"]) + len(row[f"{side}_ids"]) for side in _SIDES] for row in kept]
+    whole = [[len(row["prompt_ids"]) + len(row[f"{side}_ids"]) for side in SIDES] for row in kept]
     return Encoded(
         rows=kept,
         prompts=[pairs[number]["prompt_id"] for number in numbers],
@@ -101,12 +101,9 @@ def shuffle(pairs: Sequence[Row], seed: int, iteration: int) -> list[Row]:
     """
 
     def place(pair: Row) -> int:
-        return shards.seed_of(seed, iteration, pair["prompt_id"], *(pair[side][-1]["content"] for side in _SIDES))
+        return shards.seed_of(seed, iteration, pair["prompt_id"], *(pair[side][-1]["content"] for side in SIDES))
 
     return sorted(pairs, key=place)
-
-
-_SIDES = ("chosen", "rejected")
 
 
 def _answer(number: int, pair: Row, side: str) -> str:

@@ -3,37 +3,38 @@
 from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pairloop.files import records
 from pairloop.files.records import Row
 from pairloop.params import Train
 from pairloop.work import shards
 
-_SIDES = ("chosen", "rejected")
+Key = tuple[str, str]
+"""A response by its prompt_id and text."""
 
 
-def sampled(
-    responses: Path, pairs: Sequence[Row], what: Literal["token_ids", "logps"]
-) -> "dict[tuple[str, str], array[Any]]":
-    """The tokens of the pairs' responses, or these tokens' log-probabilities where they are stored.
+def sampled(responses: Path, pairs: Sequence[Row]) -> "tuple[dict[Key, array[Any]], dict[Key, array[Any]]]":
+    """The tokens of the pairs' responses, and these tokens' log-probabilities where they are stored.
 
     Of equal texts those of the first: which was paired cannot be told.
 
     Returns:
-        By (prompt_id, response) one number for each token.
+        Two mappings from (prompt_id, response), each to one number for each token.
 
     Raises:
         DataError: see `records.stream`.
     """
-    wanted = {(pair["prompt_id"], pair[side][-1]["content"]) for pair in pairs for side in _SIDES}
-    found: dict[tuple[str, str], array[Any]] = {}
+    wanted = {(pair["prompt_id"], pair[side][-1]["content"]) for pair in pairs for side in records.SIDES}
+    tokens: dict[Key, array[Any]] = {}
+    logps: dict[Key, array[Any]] = {}
     for batch in records.stream(responses, records.RESPONSE):
         for row in batch:
-            for text, numbers in zip(row["responses"], row[what] or (), strict=row[what] is not None):
-                if (row["prompt_id"], text) in wanted:
-                    found.setdefault((row["prompt_id"], text), array("i" if what == "token_ids" else "d", numbers))
-    return found
+            for name, kind, found in (("token_ids", "i", tokens), ("logps", "d", logps)):
+                for text, numbers in zip(row["responses"], row[name] or (), strict=row[name] is not None):
+                    if (row["prompt_id"], text) in wanted:
+                        found.setdefault((row["prompt_id"], text), array(kind, numbers))
+    return tokens, logps
 
 
 def rows(iteration: int, pairs: Sequence[Row], tokens: Mapping[tuple[str, str], Sequence[int]]) -> list[Row]:
@@ -42,8 +43,8 @@ def rows(iteration: int, pairs: Sequence[Row], tokens: Mapping[tuple[str, str], 
 
 
 def _row(iteration: int, pair: Row, tokens: Mapping[tuple[str, str], Sequence[int]]) -> Row:
-    own: dict[str, Any] = {name: pair[name] for name in ("prompt_id", "prompt", *_SIDES)}
-    for side in _SIDES:
+    own: dict[str, Any] = {name: pair[name] for name in ("prompt_id", "prompt", *records.SIDES)}
+    for side in records.SIDES:
         ids = tokens.get((pair["prompt_id"], pair[side][-1]["content"]))
         own[f"{side}_ids"] = None if ids is None else list(ids)
     return {"iteration": iteration, **own}
@@ -51,7 +52,7 @@ def _row(iteration: int, pair: Row, tokens: Mapping[tuple[str, str], Sequence[in
 
 def known(found: Sequence[Row]) -> dict[tuple[str, str], Sequence[int]]:
     """The tokens that rows of `records.EARLIER` hold, by (prompt_id, response)."""
-    ids = {(row["prompt_id"], row[side][-1]["content"]): row[f"{side}_ids"] for row in found for side in _SIDES}
+    ids = {(row["prompt_id"], row[side][-1]["content"]): row[f"{side}_ids"] for row in found for side in records.SIDES}
     return {key: own for key, own in ids.items() if own is not None}
 
 

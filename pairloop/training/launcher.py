@@ -1,12 +1,12 @@
 """An accelerate config that starts the workers instead of this program, and what it must not contradict."""
 
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pairloop.errors import TrainingError
 from pairloop.params import Train, reading
+from pairloop.training import batches
 
 _PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
@@ -54,7 +54,7 @@ def _both(config: Mapping[str, Any], params: Train, dtype: str, count: int) -> I
     yield "mixed_precision", config.get("mixed_precision"), f"base.dtype is {dtype}", _PRECISION[dtype]
     deep: Mapping[str, Any] = config.get("deepspeed_config") or {}
     most = params.per_device_train_batch_size
-    passes = math.ceil(math.ceil(params.batch_pairs / count) / most)
+    passes = batches.passes(params.batch_pairs, count, most)
     accumulated = f"train.batch_pairs {params.batch_pairs} takes {passes} passes of {most} pairs on {count} devices"
     for place in (config, deep):
         yield "gradient_accumulation_steps", place.get("gradient_accumulation_steps"), accumulated, passes

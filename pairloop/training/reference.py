@@ -51,7 +51,7 @@ def take_sampled(pairs: Sequence[Row], encoded: Encoded, params: Train, known: K
 def _add_sampled(pairs: Sequence[Row], encoded: Encoded, known: Known, max_length: int, alpha: float) -> bool:
     """Whether the log-probabilities of all tokens were known; then the rows have their sums."""
     kept = [pairs[number] for number in encoded.numbers]
-    sides = [[known.get((pair["prompt_id"], pair[side][-1]["content"])) for pair in kept] for side in _SIDES]
+    sides = [[known.get((pair["prompt_id"], pair[side][-1]["content"])) for pair in kept] for side in records.SIDES]
     for row, chosen, rejected in zip(encoded.rows, *sides, strict=True):
         lengths = len(row["chosen_ids"]), len(row["rejected_ids"])
         if chosen is None or rejected is None or (len(chosen), len(rejected)) != lengths:
@@ -61,9 +61,6 @@ def _add_sampled(pairs: Sequence[Row], encoded: Encoded, known: Known, max_lengt
         cut = [list(tokens)[:left] for tokens in both]
         row |= dict(zip(COLUMNS, _weighted(cut, alpha), strict=True))
     return True
-
-
-_SIDES = ("chosen", "rejected")
 
 
 def _weighted(pair: Sequence[Sequence[float]], alpha: float) -> list[float]:

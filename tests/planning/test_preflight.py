@@ -91,8 +91,10 @@ def test_alpaca_eval_that_is_not_installed_is_no_go(monkeypatch: pytest.MonkeyPa
 
 def test_an_engine_that_is_not_installed_is_no_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "find_spec", lambda name: None)
-    (found,) = preflight.engines(recipe(generate={"engine": "ray"}))
-    assert found.level == "no-go" and "pip install '.[vllm,ray]'" in found.text
+    for section in ("generate", "rank", "eval"):
+        local = {name: {"engine": "vllm" if name != "rank" else "local"} for name in ("generate", "rank", "eval")}
+        (found,) = preflight.engines(recipe(**local | {section: {"engine": "ray"}}))
+        assert found.level == "no-go" and "pip install '.[vllm,ray]'" in found.text
     assert levels(preflight.engines(Params())) == ["OK"]
 
 
@@ -121,9 +123,9 @@ def test_lengths_beyond_the_context_are_no_go_and_beyond_training_a_warning() ->
 
 
 def test_devices_that_stand_idle_are_named() -> None:
-    single = recipe(generate={"engine": "vllm"}, rank={"engine": "local"})
+    single = recipe(generate={"engine": "vllm"}, rank={"engine": "local"}, eval={"engine": "vllm"})
     (found,) = preflight.devices(single, devices.parse("8x H100"))
-    assert found.level == "warning" and "generate.engine=ray" in found.text
+    assert found.level == "warning" and all(f"{name}.engine=ray" in found.text for name in ("generate", "rank", "eval"))
     assert levels(preflight.devices(recipe(), devices.parse("8x H100"))) == ["OK"]
     wide = recipe(generate={"engine": "vllm"}, vllm={"tensor_parallel_size": 4})
     assert levels(preflight.devices(wide, devices.parse("2x H100"))) == ["no-go"]

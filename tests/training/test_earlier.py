@@ -1,6 +1,7 @@
 """Training on pairs of the iterations before: all of them, or a share."""
 
 import math
+import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from conftest import ROOT
 from omegaconf import OmegaConf
 from test_dpo import changed, make_job, pair
 
+from pairloop.errors import TrainingError
 from pairloop.files import records
 from pairloop.training import earlier
 from stages import train
@@ -31,6 +33,33 @@ def before(count: int, iteration: int = 1) -> list[dict[str, Any]]:
 def replayed(found: list[dict[str, Any]], share: float = 0.5, seed: int = 0, iteration: int = 3) -> list[str]:
     chosen = earlier.choose(CURRENT, found, changed(data="replay", replay_share=share), seed, iteration)
     return [row["prompt"] for row in chosen]
+
+
+def test_tokens_and_log_probabilities_of_the_pairs_are_found_in_one_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = {"prompt_id": "0", "prompt": "?", "responses": ["a", "b", "a"], "finish_reasons": ["stop"] * 3}
+    row |= {"token_counts": [1] * 3, "token_ids": [[1], [2], [3]], "logps": [[-0.5], [-1.5], [-2.5]]}
+    without = row | {"prompt_id": "1", "logps": None}
+    records.write(tmp_path / "responses.parquet", records.RESPONSE, [[row, without]])
+    passes: list[Path] = []
+    stream = records.stream
+    monkeypatch.setattr(records, "stream", lambda path, *rest: passes.append(path) or stream(path, *rest))
+    pairs = [{"prompt_id": n, **{side: [{"content": "a"}] for side in records.SIDES}} for n in "01"]
+    tokens, logps = earlier.sampled(tmp_path / "responses.parquet", pairs)
+    assert len(passes) == 1
+    assert {key: list(ids) for key, ids in tokens.items()} == {("0", "a"): [1], ("1", "a"): [1]}
+    assert {key: list(numbers) for key, numbers in logps.items()} == {("0", "a"): [-0.5]}
+
+
+def test_without_a_commit_the_stage_says_to_make_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dvc.repo import Repo
+
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "init", "-q"], check=True)
+    Repo.init().close()
+    with pytest.raises(TrainingError, match=r"Empty git repo\. Commit first"):
+        train._curves(tmp_path / "training")
 
 
 def test_the_current_data_are_the_iterations_own_and_accumulated_ones_are_all() -> None:

@@ -281,6 +281,12 @@ def test_the_pipeline_watches_the_content_of_the_config() -> None:
     assert "${schedule.files.train.launcher}" in train["deps"]
 
 
+def test_a_config_for_one_iteration_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(ParameterError, match=r"overrides\.2\.train\.launcher: it names a file that stages watch"):
+        composed(("++overrides.2.train.launcher=conf/accelerate/fsdp.yaml",))
+
+
 def test_a_config_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="there is no such file"):
         launcher.processes(changed(launcher=str(tmp_path / "none.yaml")), "float32", 8)
