@@ -1,9 +1,7 @@
 """plan: what a recipe or change would run and what it would take, without running or writing anything."""
 
-import json
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +9,13 @@ import click
 
 from pairloop import params as parameters
 from pairloop.errors import ParameterError
-from pairloop.evaluation.settings import settings
 from pairloop.files import records
 from pairloop.models import fetch, references
 from pairloop.params import Params
-from pairloop.planning import devices, estimate, measured, preflight, size, table, work
-from pairloop.planning.devices import Device, Machine
-from pairloop.planning.estimate import Estimate
+from pairloop.planning import devices, estimate, figures, measured, preflight, size, table, work
+from pairloop.planning.devices import Machine
+from pairloop.planning.figures import Plan
 from pairloop.planning.preflight import Finding
-from pairloop.planning.size import Size
 from pairloop.planning.work import Counts, Work
 from pairloop.prompts import slices
 from stages import common, due, pool
@@ -66,30 +62,24 @@ def main(
     if device and device != "cpu":
         findings = preflight.elsewhere(findings)
     rented = plan.machine.count if plan.machine.device.gpu else 0
-    lines = [*_head(plan), "", *table.stages(plan.estimates, plan.states, rented, price), "", *table.checks(findings)]
+    lines = [
+        *figures.head(plan, RESULTS),
+        "",
+        *table.stages(plan.estimates, plan.states, rented, price),
+        "",
+        *table.checks(findings),
+    ]
     click.echo("\n".join(lines))
     if not preflight.go(findings):
         context.exit(1)
 
 
-@dataclass(frozen=True)
-class _Plan:
-    params: Params
-    base: Size
-    folder: Path | None
-    machine: Machine
-    counts: Counts
-    factors: Mapping[str, float]
-    estimates: Sequence[Estimate]
-    states: Mapping[str, str]
-
-
-def _plan(iterations: Sequence[Params], device: str | None, held: float | None, values: Mapping[str, Any]) -> _Plan:
+def _plan(iterations: Sequence[Params], device: str | None, held: float | None, values: Mapping[str, Any]) -> Plan:
     """Everything that is shown, for a device by name or, without one, for this machine."""
     params, run = iterations[0], _run_before()
     folder = _at_hand(params)
     base = size.of(params.base.model, folder, held)
-    machine = devices.parse(device) if device and device != "cpu" else _here(gpus=device is None)
+    machine = devices.parse(device) if device and device != "cpu" else devices.here(gpus=device is None)
     counts = _counts(params, run)
     factors = _factors(params, run, machine) if device is None else {}
     here = folder is not None and any(folder.glob("*.safetensors"))
@@ -98,7 +88,7 @@ def _plan(iterations: Sequence[Params], device: str | None, held: float | None, 
     estimates = [estimate.estimate(one, _of(iterations, one.stage), base, machine, factors) for one in works]
     found = due.states(values)
     states = {one.stage: found.get(one.stage, "runs") for one in works}
-    return _Plan(params, base, folder, machine, counts, factors, estimates, states)
+    return Plan(params, base, folder, machine, counts, factors, estimates, states)
 
 
 def _iterations(values: Mapping[str, Any]) -> list[Params]:
@@ -155,37 +145,6 @@ def _with_rankers(works: Sequence[Work], params: Params) -> list[Work]:
     return [replace(one, fetched=size_of_all) if one.stage == "rank@1" else one for one in works]
 
 
-def _here(gpus: bool) -> Machine:
-    """This machine: its GPUs, if any and asked for, or all cores of its processor, as fast as a second shows."""
-    import torch
-
-    if gpus and torch.cuda.is_available():
-        own = torch.cuda.get_device_properties(0)
-        found = devices.recognised(own.name, own.total_memory)
-        if found is None:
-            raise ParameterError(f"this machine's {own.name} is not known: name one that is like it with --device")
-        return Machine(found, torch.cuda.device_count())
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    # The bandwidth of a processor is not planned with.
-    cores = torch.get_num_threads()
-    name = f"{cores} core{'s' if cores > 1 else ''}"
-    return Machine(Device(name, memory, _multiplied(), 1.0, gpu=False))
-
-
-def _multiplied() -> float:
-    """Operations per second of this machine's processor in float32, multiplying matrices for a second."""
-    import time
-
-    import torch
-
-    side, count, start = 1024, 0, time.perf_counter()
-    matrix = torch.rand(side, side)
-    while (seconds := time.perf_counter() - start) < 1:
-        matrix @ matrix
-        count += 1
-    return 2 * side**3 * count / seconds
-
-
 def _run_before() -> tuple[list[Params], dict[str, float]] | None:
     """The parameters, by iteration, with which the run that is here was made, and seconds by stage."""
     import yaml
@@ -204,16 +163,7 @@ def _run_before() -> tuple[list[Params], dict[str, float]] | None:
 def _counts(params: Params, run: Any) -> Counts:
     """Lengths as the run that is here had them, if it read and sampled in the same way; else as assumed."""
     had = measured.lengths(RESULTS) if run and measured.same_lengths(params, run[0][0]) else None
-    return had or measured.assumed(params, _characters(Path(params.pool.source)))
-
-
-def _characters(source: Path) -> float | None:
-    """Mean length of the prompts in a .jsonl file."""
-    if source.suffix != ".jsonl" or not source.is_file():
-        return None
-    rows = (json.loads(line) for line in source.read_text(encoding="utf-8").splitlines() if line.strip())
-    found = [len(row["prompt"]) for row in rows if isinstance(row, dict) and isinstance(row.get("prompt"), str)]
-    return sum(found) / len(found) if found else None
+    return had or measured.assumed(params, measured.characters(Path(params.pool.source)))
 
 
 def _factors(params: Params, run: Any, machine: Machine) -> dict[str, float]:
@@ -227,7 +177,7 @@ def _factors(params: Params, run: Any, machine: Machine) -> dict[str, float]:
     return {verb: factor for verb, factor in found.items() if measured.same_speed(verb, params, iterations[0])}
 
 
-def _findings(plan: _Plan) -> list[Finding]:
+def _findings(plan: Plan) -> list[Finding]:
     params, runs = plan.params, table.to_run(plan.estimates, plan.states)
     fetched = sum(one.work.fetched for one in runs)
     needs = {
@@ -255,29 +205,6 @@ def _template(folder: Path | None) -> list[Finding]:
     if folder is None or not (folder / "tokenizer.json").is_file():
         return [Finding("warning", "chat template: not on this machine: `dvc repro base` fetches and checks it")]
     return preflight.template(references.load_tokenizer(folder))
-
-
-def _answers(params: Params) -> str:
-    """How often each held-out prompt is answered, where that is not once."""
-    count = sum(max(one.samples, one.best_of) for one in settings(params.eval, base=False))
-    return f", {count} answers to each prompt" if count > 1 else ""
-
-
-def _head(plan: _Plan) -> list[str]:
-    """What is planned, and with which figures."""
-    params, device, known = plan.params, plan.machine.device, sorted(plan.factors)
-    train, pairs = params.train, params.train.batch_pairs
-    told = f"{', '.join(known)} as measured ({RESULTS}), the rest" if known else "all"
-    speed = f"{device.flops / 1e12:.0f} T" if device.gpu else f"{device.flops / 1e9:.0f} G"
-    texts = [
-        f"{params.iterations} iterations of {params.base.model}: {plan.base.parameters:,.0f} parameters, "
-        f"{plan.base.source}",
-        f"{params.generate.engine}, {params.rank.ranker}, {train.method} with beta {train.beta:g} and learning rate "
-        f"{train.learning_rate:g}, {pairs} pairs a step; judged by {', '.join(params.eval.judges)}{_answers(params)}",
-        f"on {plan.machine.name}: {told} by the stated model, {speed}FLOP/s{' each' * (plan.machine.count > 1)}",
-        f"prompts of {plan.counts.prompt:.0f} tokens, responses of {plan.counts.response:.0f}: {plan.counts.source}",
-    ]
-    return [line for text in texts for line in table.wrapped(text)]
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ memory. NVIDIA's are of the data sheets of each product (for GeForce: the archit
 sums), AMD's of the MI300X's. 1 GB is 10⁹ bytes, as the vendors write it; what a driver reports is a few percent more.
 """
 
+import os
 import re
+import time
 from dataclasses import dataclass
 
 from pairloop.errors import ParameterError
@@ -95,6 +97,39 @@ def recognised(name: str, memory: float) -> Device | None:
         if own <= said and abs(memory / device.memory - 1) < 0.15:
             return device
     return None
+
+
+def here(gpus: bool) -> Machine:
+    """This machine: its GPUs, if any and asked for, or all cores of its processor, as fast as a second shows.
+
+    Raises:
+        ParameterError: it has a GPU that is not known.
+    """
+    import torch
+
+    if gpus and torch.cuda.is_available():
+        own = torch.cuda.get_device_properties(0)
+        found = recognised(own.name, own.total_memory)
+        if found is None:
+            raise ParameterError(f"this machine's {own.name} is not known: name one that is like it with --device")
+        return Machine(found, torch.cuda.device_count())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    # The bandwidth of a processor is not planned with.
+    cores = torch.get_num_threads()
+    name = f"{cores} core{'s' if cores > 1 else ''}"
+    return Machine(Device(name, memory, _multiplied(), 1.0, gpu=False))
+
+
+def _multiplied() -> float:
+    """Operations per second of this machine's processor in float32, multiplying matrices for a second."""
+    import torch
+
+    side, count, start = 1024, 0, time.perf_counter()
+    matrix = torch.rand(side, side)
+    while (seconds := time.perf_counter() - start) < 1:
+        matrix @ matrix
+        count += 1
+    return 2 * side**3 * count / seconds
 
 
 def _words(text: str) -> set[str]:

@@ -1,5 +1,6 @@
 """What an earlier run of the project measured: lengths of texts, and seconds of its stages."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -56,6 +57,15 @@ def assumed(params: Params, characters: float | None) -> Counts:
     prompt = min(told + FRAME, float(params.generate.max_prompt_tokens))
     source = "assumed" if characters is None else "prompts as the source has them, responses assumed"
     return Counts(prompt, typical(params.generate.max_new_tokens), source)
+
+
+def characters(source: Path) -> float | None:
+    """Mean length of the prompts in a .jsonl file; None: it is another one, or not there."""
+    if source.suffix != ".jsonl" or not source.is_file():
+        return None
+    rows = (json.loads(line) for line in source.read_text(encoding="utf-8").splitlines() if line.strip())
+    found = [len(row["prompt"]) for row in rows if isinstance(row, dict) and isinstance(row.get("prompt"), str)]
+    return sum(found) / len(found) if found else None
 
 
 def same_lengths(params: Params, run: Params) -> bool:
