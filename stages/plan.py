@@ -12,11 +12,11 @@ from pairloop.errors import ParameterError
 from pairloop.files import records
 from pairloop.models import fetch, references
 from pairloop.params import Params
-from pairloop.planning import devices, estimate, figures, measured, preflight, size, table, work
+from pairloop.planning import amounts, devices, estimate, figures, measured, preflight, size, table, work
+from pairloop.planning.amounts import Counts, Work
 from pairloop.planning.devices import Machine
 from pairloop.planning.figures import Plan
 from pairloop.planning.preflight import Finding
-from pairloop.planning.work import Counts, Work
 from pairloop.prompts import slices
 from stages import common, due, pool
 from stages.schedule import composed
@@ -141,7 +141,7 @@ def _with_rankers(works: Sequence[Work], params: Params) -> list[Work]:
     needed = {"pairrm": params.rankers.pairrm, "llm_blender": params.rankers.llm_blender}
     cache = references.cache_root()
     missing = [name for name in needed if name in params.kinds and fetch.at_hand(needed[name], None, cache) is None]
-    size_of_all = 4 * work.PAIRRM * len(missing)  # they are stored in float32
+    size_of_all = 4 * amounts.PAIRRM * len(missing)  # they are stored in float32
     return [replace(one, fetched=size_of_all) if one.stage == "rank@1" else one for one in works]
 
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pairloop.params import Params, Train
+from pairloop.planning.amounts import CHARACTERS, ENCODER, PAIRRM, Work, longest, typical
 from pairloop.planning.devices import Machine
 from pairloop.planning.size import Size
-from pairloop.planning.work import CHARACTERS, ENCODER, PAIRRM, Work, longest, typical
 
 READING = {"gpu": 0.4, "cpu": 0.9}
 """Share of a device's speed in forward passes over whole texts."""

@@ -7,10 +7,10 @@ from pathlib import Path
 from pairloop.evaluation.settings import settings
 from pairloop.params import Params
 from pairloop.planning import table
+from pairloop.planning.amounts import Counts
 from pairloop.planning.devices import Machine
 from pairloop.planning.estimate import Estimate
 from pairloop.planning.size import Size
-from pairloop.planning.work import Counts
 
 
 @dataclass(frozen=True)

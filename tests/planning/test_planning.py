@@ -12,7 +12,7 @@ from pairloop import params as parameters
 from pairloop.errors import ModelError, ParameterError
 from pairloop.files.records import read_json, write_json
 from pairloop.params import Params
-from pairloop.planning import devices, estimate, measured, size, table, work
+from pairloop.planning import amounts, devices, estimate, measured, size, table, work
 from pairloop.planning.devices import Device, Machine
 from pairloop.planning.estimate import Estimate
 
@@ -44,7 +44,7 @@ def recipe(**train: Any) -> list[Params]:
     return [parameters.parse(values | {"train": values["train"] | train})]
 
 
-def planned(params: list[Params], model: size.Size, counts: work.Counts, machine: Machine) -> dict[str, Estimate]:
+def planned(params: list[Params], model: size.Size, counts: amounts.Counts, machine: Machine) -> dict[str, Estimate]:
     works = work.run(params, model, counts)
     return {one.stage: estimate.estimate(one, params[0], model, machine) for one in works}
 
@@ -134,7 +134,7 @@ def test_zephyrs_published_training_time_is_what_the_model_says() -> None:
     pairs = params[0].pair.model_copy(update={"test_fraction": 0.01})
     prompts = params[0].prompts.model_copy(update={"per_iteration": 61_135})
     own = params[0].model_copy(update={"pair": pairs, "prompts": prompts})
-    counts = work.Counts(185.1, 305.3, "UltraFeedback")
+    counts = amounts.Counts(185.1, 305.3, "UltraFeedback")
     found = estimate.estimate(work.train(1, own, MISTRAL, counts), own, MISTRAL, devices.parse("16x A100 80GB"))
     assert 1.5 < found.hours < 4
 
@@ -142,7 +142,7 @@ def test_zephyrs_published_training_time_is_what_the_model_says() -> None:
 def test_full_training_of_7b_fits_80_gb_only_where_it_is_divided() -> None:
     """As Zephyr's recipe, which takes ZeRO-3; 16 bytes for each parameter are 116 GB (Rajbhandari et al. 2020)."""
     (own,), (divided,) = recipe(launcher=None), recipe()
-    counts = work.Counts(215, 500, "assumed")
+    counts = amounts.Counts(215, 500, "assumed")
     machine = devices.parse("8x H100 80GB")
     whole, shared = (
         estimate.estimate(work.train(1, params, MISTRAL, counts), params, MISTRAL, machine) for params in (own, divided)
@@ -151,7 +151,7 @@ def test_full_training_of_7b_fits_80_gb_only_where_it_is_divided() -> None:
 
 
 def test_an_adapter_of_7b_trains_on_24_gb_one_pair_at_a_time() -> None:
-    counts = work.Counts(215, 500, "assumed")
+    counts = amounts.Counts(215, 500, "assumed")
     found = {}
     for pairs in (1, 16):
         own = recipe(method="lora", per_device_train_batch_size=pairs)[0]
@@ -161,7 +161,7 @@ def test_an_adapter_of_7b_trains_on_24_gb_one_pair_at_a_time() -> None:
 
 
 def test_more_devices_train_faster_and_sample_as_before_unless_ray_spreads_it() -> None:
-    counts = work.Counts(215, 500, "assumed")
+    counts = amounts.Counts(215, 500, "assumed")
     spread = recipe(launcher=None)[0]
     own = spread.model_copy(update={"generate": spread.generate.model_copy(update={"engine": "vllm"})})
     one, eight = devices.parse("H100"), devices.parse("8x H100")
@@ -177,7 +177,7 @@ def test_more_devices_train_faster_and_sample_as_before_unless_ray_spreads_it() 
 
 def test_sampling_on_a_gpu_reads_the_weights_for_each_token_of_a_small_batch() -> None:
     few, many = (
-        work.Work("generate", rows, rows * 100, sampled=rows * 100, together=rows, engine="vllm") for rows in (1, 64)
+        amounts.Work("generate", rows, rows * 100, sampled=rows * 100, together=rows, engine="vllm") for rows in (1, 64)
     )
     own, machine = recipe()[0], devices.parse("H100")
     seconds = [estimate.estimate(one, own, MISTRAL, machine).seconds - estimate.START["vllm"] for one in (few, many)]
@@ -262,7 +262,7 @@ def test_a_clock_reads_as_people_say_it() -> None:
 def test_published_pairs_are_planned_without_sampling_and_ranking() -> None:
     values = yaml.safe_load((ROOT / "conf/recipe/mistral-7b.yaml").read_text())
     own = parameters.parse(values | {"pair": {"published": "mine"}})
-    stages = [one.stage for one in work.run([own, own], MISTRAL, work.Counts(215, 500, "assumed"))]
+    stages = [one.stage for one in work.run([own, own], MISTRAL, amounts.Counts(215, 500, "assumed"))]
     assert stages[3:7] == ["pair@1", "train@1", "pair@2", "train@2"]
 
 

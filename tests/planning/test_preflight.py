@@ -9,7 +9,7 @@ import yaml
 from pairloop import params as parameters
 from pairloop.models import references
 from pairloop.params import Params
-from pairloop.planning import devices, estimate, preflight, size, work
+from pairloop.planning import amounts, devices, estimate, preflight, size, work
 from pairloop.samplers import vllm
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +30,7 @@ def levels(findings: list[preflight.Finding]) -> list[str]:
 
 def test_what_does_not_fit_a_device_is_no_go_with_the_remedy() -> None:
     own, machine = recipe(train={"launcher": None}), devices.parse("8x H100")
-    one = estimate.estimate(work.train(1, own, MISTRAL, work.Counts(215, 500, "")), own, MISTRAL, machine)
+    one = estimate.estimate(work.train(1, own, MISTRAL, amounts.Counts(215, 500, "")), own, MISTRAL, machine)
     (found,) = preflight.memory([one], machine)
     assert found.level == "no-go" and "train.launcher" in found.text and not preflight.go([found])
 
