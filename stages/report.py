@@ -7,6 +7,7 @@ import click
 
 from pairloop.files import records
 from pairloop.files.contents import Content
+from pairloop.params import reading
 from pairloop.report import card, metrics, reproducible
 from pairloop.report.data import Iteration, ReportData
 from pairloop.report.page import render
@@ -17,21 +18,25 @@ SAMPLED = ("generate", "rank")
 """Stages that do not run where the pairs are published."""
 
 CURVES = {"loss": "loss", "margin": "rewards/margins", "accuracy": "rewards/accuracies"}
-ANSWERS = 24
-"""Held-out prompts whose answers are shown side by side."""
 
 
 @click.command(cls=common.Verb)
 @click.argument("results", type=Path)
+@click.argument("published", type=Path)
 @click.argument("page", type=Path)
 @click.argument("iterations", type=Path)
 @click.argument("curves", type=Path)
 @click.argument("data_card", type=Path)
 @click.argument("numbers", type=Path)
-def main(results: Path, page: Path, iterations: Path, curves: Path, data_card: Path, numbers: Path) -> None:
-    """Write PAGE, the plots' data ITERATIONS and CURVES, DATA_CARD and the metrics NUMBERS from RESULTS."""
+def main(
+    results: Path, published: Path, page: Path, iterations: Path, curves: Path, data_card: Path, numbers: Path
+) -> None:
+    """Write PAGE, the plots' data ITERATIONS and CURVES, DATA_CARD and the metrics NUMBERS from RESULTS.
+
+    PUBLISHED holds the parameters of the published run: the page says what differs from them.
+    """
     schedule.check()
-    data = collect(results)
+    data = collect(results, published)
     records.write_text(page, render(data))
     records.write_json(iterations, [_plotted(n, data) for n in range(len(data.models))])
     records.write_json(
@@ -55,7 +60,7 @@ def _sampled(models: int) -> str:
     return " ".join(dict.fromkeys(reproducible.promise(one.sampler, one.generate.batch_invariant) for one in settings))
 
 
-def collect(results: Path) -> ReportData:
+def collect(results: Path, published: Path) -> ReportData:
     """Everything that the page shows, read from the files of the iterations that there are now."""
     params = common.load()
     numbers = range(1, params.iterations + 1)
@@ -73,7 +78,48 @@ def collect(results: Path) -> ReportData:
         times=_times(results, folders, params.pair.published is None),
         samples=[{"iteration": n} | row for n in numbers for row in records.read_json(folders[n] / "samples.json")],
         answers=_answers(list(folders.values())),
+        watches=_found(folders, "watch.json"),
+        annotated=_annotated(results / "annotated"),
+        ifeval=_found(folders, "ifeval.json"),
+        lm_eval=_found(folders, "lm_eval.json"),
+        published=reading.mapping(published.read_text(encoding="utf-8"), str(published)),
     )
+
+
+def _found(folders: dict[int, Path], name: str) -> dict[int, Any]:
+    """What not every run measures, of those iterations where it was."""
+    asked = _asked(name.removesuffix(".json"))
+    return {
+        n: records.read_json(folder / name)
+        for n, folder in folders.items()
+        if (asked is None or str(n) in asked) and (folder / name).is_file()
+    }
+
+
+def _asked(stage: str) -> set[str] | None:
+    """What the schedule has this optional stage do; None where it has none of that name.
+
+    The files of another run that did more may still lie there.
+    """
+    scheduled = common.raw()["schedule"].get(stage)
+    return None if scheduled is None else {str(name) for name in scheduled}
+
+
+def _annotated(folder: Path) -> list[dict[str, Any]]:
+    """AlpacaEval's figures: of our iterations in order, then of what stands beside them, with the judging's day."""
+    asked, found = _asked("annotated"), sorted(folder.glob("*/result.json"), key=_place)
+    return [_judged(path) for path in found if asked is None or path.parent.name in asked]
+
+
+def _place(result: Path) -> tuple[bool, int, str]:
+    name = result.parent.name
+    return not name.startswith("iteration_"), len(name) if name.startswith("iteration_") else 0, name
+
+
+def _judged(result: Path) -> dict[str, Any]:
+    time = result.with_name("time.json")
+    day = records.read_json(time).get("judged_on") if time.is_file() else None
+    return dict(records.read_json(result)) | {"judged_on": day}
 
 
 def _iteration(folder: Path, sampled: bool) -> Iteration:
@@ -81,6 +127,8 @@ def _iteration(folder: Path, sampled: bool) -> Iteration:
     names = (*SAMPLED, "pair", "train") if sampled else ("pair", "train")
     steps: dict[str, Any] = dict.fromkeys(SAMPLED)
     steps |= {step: records.read_json(folder / f"{step}.json") for step in names}
+    if sampled:
+        steps["prompts"] = records.read_json(folder / "prompts.json")
     return Iteration(**steps, curve=_curve(folder / "training" / "plots" / "metrics"))
 
 
@@ -105,23 +153,41 @@ def _times(results: Path, folders: dict[int, Path], sampled: bool) -> list[dict[
 
 
 def _answers(folders: list[Path]) -> list[dict[str, Any]]:
+    """Every held-out prompt with what each model answered, and what was found of that."""
     outputs = [records.read_json(folder / "model_outputs.json") for folder in folders]
     judgements = [records.read_json(folder / "judgements.json") for folder in folders]
     return [
         {
-            "prompt": outputs[0][i]["instruction"],
+            "prompt": asked["instruction"],
+            "source": asked["dataset"],
             "constraints": judgements[0][i]["constraints"],
             "outputs": [rows[i]["output"] for rows in outputs],
             "passes": [rows[i]["passes"] for rows in judgements],
+            "cut_off": [rows[i].get("cut_off") for rows in judgements],
+            "wins": [_wins(rows[i]) for rows in judgements],
         }
-        for i in range(min(ANSWERS, len(outputs[0])))
+        for i, asked in enumerate(outputs[0])
     ]
+
+
+def _wins(judgement: dict[str, Any]) -> dict[str, float]:
+    """By judge the share of its samples that the model's answer wins against the base model's."""
+    scored = {judge: _won(*scores) for judge, scores in judgement["scores"].items()}
+    return scored | dict(judgement.get("wins", {}))
+
+
+def _won(own: float, base: float) -> float:
+    return 0.5 if own == base else float(own > base)
 
 
 def _plotted(n: int, data: ReportData) -> dict[str, Any]:
     """One row of the plots' data: everything that changes from iteration to iteration."""
     model = data.models[n]
     row = {"iteration": n} | {f"win_rate_{judge}": rate["win_rate"] for judge, rate in model["win_rate"].items()}
+    for more in model.get("further", ()):
+        if not more.get("best_of") and not more.get("factor"):
+            at = f"at_{more['temperature']:g}"
+            row |= {f"win_rate_{judge}_{at}": rate["win_rate"] for judge, rate in more["win_rate"].items()}
     row |= {"constraint_pass_rate": model["constraints"]["pass_rate"]} if model["constraints"] else {}
     return row | {name: model[name] for name in ("mean_words", "truncated_share", "repetitive_share")}
 

@@ -21,7 +21,10 @@ MOST_STEPS = 1500
 """Points of a training curve that are drawn: of longer ones every second, third … step."""
 
 SHAPES = ("circle", "circle", "square", "diamond", "triangle-up")
-"""By the series' colour, which alone tells nothing to who cannot see it. Colour 0 is hollow and dashed as well."""
+"""By the series' colour, which alone tells nothing to who cannot see it. Colour 0 is hollow as well."""
+
+DASHES: tuple[list[int], ...] = ([4, 3], [1, 0], [8, 3], [2, 2], [8, 2, 2, 2])
+"""Likewise; the style sheet draws the same ones in the keys."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ def by_iteration(
     share: bool = False,
     rule: tuple[float, str] | None = None,
     size: tuple[int, int] = SMALL,
+    bounds: Sequence[float] = (),
 ) -> Chart:
     """Values per iteration: lines with points, and intervals as bars.
 
@@ -80,12 +84,13 @@ def by_iteration(
         share: values are from 0 to 1 and shown in percent.
         rule: a value that matters, and what it means. The axis starts at 0 where there is none.
         size: width and height of the plotting area.
+        bounds: what else the vertical axis has room for: the values of other charts that are compared with this one.
     """
     import altair as alt
 
     first = min(point.x for line in series for point in line.points)
     values = [v for line in series for p in line.points for v in (p.y, p.low, p.high) if v is not None]
-    y_axis = _y_axis([*values, rule[0] if rule else 0.0], share)
+    y_axis = _y_axis([*values, *bounds, rule[0] if rule else 0.0], share)
     x_axis: dict[str, Any] = {
         "title": "iteration",
         "scale": alt.Scale(domain=[first - 0.4, last + 0.4], nice=False, zero=False),
@@ -171,10 +176,10 @@ def _line(line: Series, shift: float, x_axis: Mapping[str, Any], y_axis: Mapping
     rows = [{"x": p.x + shift, "y": p.y, "low": p.low, "high": p.high} for p in line.points]
     base = alt.Chart(_data(rows)).encode(x=alt.X("x:Q", **x_axis), y=alt.Y("y:Q", **y_axis))
     colour = f"var(--series-{line.colour})"
-    dashes: dict[str, Any] = {"strokeDash": [4, 3]} if line.colour == 0 else {}
+    dashes: dict[str, Any] = {"strokeDash": DASHES[0]} if line.colour == 0 else {}
     bars = alt.Chart(_data([row for row in rows if row["low"] is not None]))
     return [
-        base.mark_line(stroke=colour, strokeWidth=1.5, **dashes),
+        base.mark_line(stroke=colour, strokeWidth=1.5, strokeDash=DASHES[line.colour]),
         bars.mark_rule(stroke=colour, strokeWidth=2, **dashes).encode(
             x=alt.X("x:Q", **x_axis), y=alt.Y("low:Q", **y_axis), y2="high:Q"
         ),

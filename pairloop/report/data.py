@@ -1,7 +1,7 @@
 """What a report is made from. The keys of each mapping are listed in pairloop/report/__init__.py."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pairloop.errors import DataError
@@ -28,8 +28,12 @@ _NEEDED = {
     "curve": ("step", "loss", "margin"),
     "eval": ("prompts", "constraints", "mean_words", "mean_tokens", "truncated_share", "repetitive_share"),
     "compared": ("win_rate",),
-    "moved": ("factor", "win_rate", "constraints", "mean_words", "truncated_share"),
+    "further": ("win_rate", "constraints", "mean_words", "truncated_share"),
     "judge": ("win_rate", "low", "high", "teacher"),
+    "agreement": ("judges", "prompts", "same"),
+    "watch": ("measures", "alarms"),
+    "annotated": ("name", "annotator", "win_rate", "verdicts"),
+    "ifeval": ("prompts", "covered", "strict", "loose"),
     "constraints": ("prompts", "pass_rate", "low", "high", "gain", "gain_low", "gain_high"),
     "time": ("stage", "iteration", "seconds"),
     "sample": (
@@ -58,6 +62,9 @@ class Iteration:
 
     curve: Sequence[Metrics]
     """One row per logged optimiser step."""
+
+    prompts: Metrics | None = None
+    """The slice of the pool; None where it is not known."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,21 @@ class ReportData:
     answers: Sequence[Metrics]
     """Held-out prompts with every model's answer."""
 
+    watches: Mapping[int, Metrics] = field(default_factory=dict)
+    """What the watch measured, by iteration."""
+
+    annotated: Sequence[Metrics] = ()
+    """AlpacaEval's figures of this run's iterations and of what stands beside them."""
+
+    ifeval: Mapping[int, Metrics] = field(default_factory=dict)
+    """IFEval's figures, by iteration."""
+
+    lm_eval: Mapping[int, Metrics] = field(default_factory=dict)
+    """lm-eval's figures, by iteration."""
+
+    published: Mapping[str, Any] | None = None
+    """The parameters of the published run; None where they are not known."""
+
     def __post_init__(self) -> None:
         """Refuse what cannot be shown.
 
@@ -118,6 +140,12 @@ class ReportData:
         for kind, rows in (("time", self.times), ("sample", self.samples), ("answer", self.answers)):
             for number, row in enumerate(rows):
                 _need(kind, row, f"{kind} {number}")
+        for number, watch in self.watches.items():
+            _need("watch", watch, f"iteration {number}, watch")
+        for number, found in self.ifeval.items():
+            _need("ifeval", found, f"iteration {number}, ifeval")
+        for result in self.annotated:
+            _need("annotated", result, f"annotated, {result.get('name')}")
 
 
 def _check_iteration(number: int, iteration: Iteration) -> None:
@@ -135,8 +163,10 @@ def _check_model(number: int, model: Metrics) -> None:
         _need("constraints", model["constraints"], f"iteration {number}, eval metrics, constraints")
     if number:
         _need("compared", model, f"iteration {number}, eval metrics")
-    for beyond in (row for row in model.get("further", ()) if "factor" in row):
-        _need("moved", beyond, f"iteration {number}, eval metrics, further")
+    for beyond in model.get("further", ()):
+        _need("further", beyond, f"iteration {number}, eval metrics, further")
+    for agreed in model.get("agreement") or ():
+        _need("agreement", agreed, f"iteration {number}, eval metrics, agreement")
     for judge, rates in (model["win_rate"] if number else {}).items():
         _need("judge", rates, f"iteration {number}, eval metrics, win rate of {judge}")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pairloop.report.data import Metrics
-from pairloop.report.formats import clipped, constraint, excerpt, number
+from pairloop.report.formats import clipped, constraint, excerpt, number, visible
 
 REASONS = {
     "empty": "fewer than two responses have any text",
@@ -17,6 +17,14 @@ REASONS = {
     "keep_share": "the margin is not among the largest, of which pair.keep_share are kept",
 }
 """What pairing's reasons for a prompt without a pair mean."""
+
+KINDS = {
+    "constrained": "with constraints",
+    "held_out": "held out",
+    "no_pair": "no pair",
+    "cut_off": "cut off",
+}
+"""What a sample may be found by."""
 
 LONG = 900
 """Characters from which a text gets a box that scrolls, and can be reached with the keyboard."""
@@ -59,25 +67,8 @@ class Sample:
     no_pair: str
     """Why there is none; empty where there is one."""
 
-
-@dataclass(frozen=True)
-class Answer:
-    """One model's answer to a held-out prompt."""
-
-    model: str
-    text: Text
-    passed: bool | None
-    """Whether the constraints hold; None where there are none."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A held-out prompt with every model's answer."""
-
-    title: str
-    prompt: Text
-    constraints: Sequence[str]
-    answers: Sequence[Answer]
+    kinds: str
+    """What it may be found by: `constrained`, `held_out`, `no_pair` and `cut_off`, with spaces between."""
 
 
 def samples(rows: Sequence[Metrics]) -> dict[int, list[Sample]]:
@@ -88,6 +79,12 @@ def samples(rows: Sequence[Metrics]) -> dict[int, list[Sample]]:
     return found
 
 
+def kinds(rows: Sequence[Metrics]) -> list[tuple[str, str]]:
+    """What there is of KINDS, each with its words."""
+    known = {kind for row in rows for kind in _kinds(row)}
+    return [(kind, said) for kind, said in KINDS.items() if kind in known]
+
+
 def _sample(row: Metrics) -> Sample:
     order = sorted(range(len(row["responses"])), key=lambda i: (-row["scores"][i], i))
     paired = row["chosen"] is not None
@@ -95,41 +92,39 @@ def _sample(row: Metrics) -> Sample:
         row["iteration"],
         excerpt(row["prompt"]),
         (row["split"] or "train") if paired else "no pair",
-        _text(row["prompt"]),
-        _constraints(row),
+        text(row["prompt"]),
+        constraints(row),
         [_response(row, i) for i in order],
         "" if paired else REASONS.get(row["reason"] or "", (row["reason"] or "no reason is known").replace("_", " ")),
+        " ".join(_kinds(row)),
     )
+
+
+def _kinds(row: Metrics) -> list[str]:
+    found = {
+        "constrained": bool(row["constraints"]),
+        "held_out": row["split"] == "test",
+        "no_pair": row["chosen"] is None,
+        "cut_off": "length" in row["finish_reasons"],
+    }
+    return [kind for kind, holds in found.items() if holds]
 
 
 def _response(row: Metrics, index: int) -> Response:
     label = {row["rejected"]: "rejected", row["chosen"]: "chosen"}.get(index, "")
     cut_off = row["finish_reasons"][index] == "length"
-    return Response(_text(row["responses"][index]), number(row["scores"][index], 2), label, cut_off)
+    return Response(text(row["responses"][index]), number(row["scores"][index], 2), label, cut_off)
 
 
-def comparisons(rows: Sequence[Metrics]) -> list[Comparison]:
-    """Held-out prompts with the answer of each model."""
-    return [
-        Comparison(
-            excerpt(row["prompt"]),
-            _text(row["prompt"]),
-            _constraints(row),
-            [
-                Answer("Base model" if n == 0 else f"Iteration {n}", _text(text), passed)
-                for n, (text, passed) in enumerate(zip(row["outputs"], row["passes"], strict=True))
-            ],
-        )
-        for row in rows
-    ]
-
-
-def _text(text: str) -> Text:
-    shown, left_out = clipped(text)
+def text(whole: str) -> Text:
+    """A text as the page shows it."""
+    shown, left_out = clipped(whole)
+    shown = visible(shown)
     return Text(shown, left_out, len(shown) > LONG or shown.count("\n") > 14)
 
 
-def _constraints(row: Metrics) -> list[str]:
+def constraints(row: Metrics) -> list[str]:
+    """A row's checkable demands, in words."""
     return [constraint(rule) for rule in row["constraints"] or []]
 
 

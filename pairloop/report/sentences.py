@@ -7,6 +7,9 @@ from typing import Any
 from pairloop.report.data import Iteration, Metrics, ReportData
 from pairloop.report.formats import SPACE, digits_beside, number, percent, plural, seconds
 
+FEW = 30
+"""Prompts, or pairs, of which fewer can tell nothing, whatever their interval says."""
+
 
 @dataclass(frozen=True)
 class Headline:
@@ -39,7 +42,9 @@ def headline(models: Sequence[Metrics]) -> Headline:
     rates = models[last]["win_rate"][judge]
     share = percent(rates["win_rate"], _digits(rates))
     prompts = plural(models[last]["prompts"], "held-out prompt")
-    if rates["low"] > 0.5:
+    if models[last]["prompts"] < FEW:
+        claim, means = f"One cannot tell whether iteration {last} helped: it wins on {share} of only {prompts}", ""
+    elif rates["low"] > 0.5:
         claim, means = f"Iteration {last} beats the base model on {share} of {prompts}", ""
     elif rates["high"] < 0.5:
         claim = f"Iteration {last} got worse than the base model: it wins on only {share} of {prompts}"
@@ -148,7 +153,7 @@ def learning(teacher: Metrics) -> str | None:
     if not curve:
         return None
     last = curve[-1]
-    few = " So few held-out pairs say little." if count < 30 else ""
+    few = " So few held-out pairs say little." if count < FEW else ""
     if last["low"] <= 0.5:
         known = "it was not shown to have learnt anything" if last["high"] >= 0.5 else "it is worse than chance"
         rate = f"{percent(last['accuracy'], _rate_digits(last))} ({_interval_of(last)})"
@@ -207,7 +212,7 @@ def training(iterations: Sequence[Iteration]) -> str:
         f"{number(before['margin'], 2)} to {number(after['margin'], 2)}; the chosen response has the higher reward in "
         f"{percent(after['accuracy'])} of them."
     )
-    return f"{sentence} So few pairs say little." if count < 30 else sentence
+    return f"{sentence} So few pairs say little." if count < FEW else sentence
 
 
 def time(times: Sequence[Metrics]) -> str:

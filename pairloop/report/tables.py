@@ -28,6 +28,9 @@ class Cell:
     words: bool = False
     """Text, set to the left."""
 
+    warning: str = ""
+    """Smaller, below it, and not to be overlooked."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -67,17 +70,24 @@ def _interval(low: float, high: float) -> str:
 
 
 def win_rates(models: Sequence[Metrics]) -> Table:
-    """Win rates with intervals, and with length taken out where that was computed."""
+    """Win rates with intervals; with length taken out, and against the iteration before, where that was computed."""
     rows = []
     for judge, teacher in judges(models).items():
         rates = [model["win_rate"].get(judge) for model in models[1:]]
-        cells = [Cell(percent(r["win_rate"]), _interval(r["low"], r["high"])) if r else Cell(DASH) for r in rates]
-        rows.append(Row(judge, cells, "also the teacher" if teacher else ""))
+        twice = any(r and r.get("orders") == 2 for r in rates)
+        notes = ["also the teacher"] * teacher + ["asked in both orders"] * twice
+        rows.append(Row(judge, [_rate(rate) for rate in rates], ", ".join(notes)))
         if any(r and r.get("length_controlled") is not None for r in rates):
             controlled = [Cell(percent(r.get("length_controlled") if r else None)) for r in rates]
             rows.append(Row(f"{judge}, length-controlled", controlled))
+        if any(r and r.get("previous") for r in rates):
+            rows.append(Row(f"{judge}, against the previous", [_rate(r and r.get("previous")) for r in rates]))
     caption = "Win rate in numbers, with 95\N{NO-BREAK SPACE}% interval"
     return Table(caption, _iterations(len(models) - 1, first=1), [Group("", rows)], "Iteration")
+
+
+def _rate(rate: Metrics | None) -> Cell:
+    return Cell(percent(rate["win_rate"]), _interval(rate["low"], rate["high"])) if rate else Cell(DASH)
 
 
 def constraints(models: Sequence[Metrics]) -> Table:

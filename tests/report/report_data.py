@@ -192,6 +192,127 @@ def _answer(k: int, iterations: int) -> dict[str, Any]:
     return {"prompt": PROMPTS[k], "constraints": RULES[k], "outputs": outputs, "passes": passes}
 
 
+SOURCES = ("advice", "steps", "brainstorm", "explain", "reply", "reading")
+THREE = ("specialist", "likelihood", "judge")
+
+
+def full() -> ReportData:
+    """Everything that a run can measure: three judges, two temperatures, best of 16, alarms, AlpacaEval, IFEval."""
+    whole = demo(judges=THREE)
+    return dataclasses.replace(
+        whole,
+        models=[_measured(n, model) for n, model in enumerate(whole.models)],
+        answers=[_verdicts(number) for number in range(45)],
+        watches={n: _watch(n) for n in (1, 2, 3)},
+        annotated=[_annotated("iteration_0", 14.2), _annotated("iteration_3", 27.9), _annotated("seed", 30.4, "full")],
+        ifeval={n: _ifeval(n) for n in (0, 3)},
+        lm_eval={3: {"results": {"arc_easy": {"alias": "arc_easy", "acc,none": 0.4412, "acc_stderr,none": 0.0102}}}},
+        published=dict(whole.parameters) | {"seed": 7, "gone": None},
+    )
+
+
+def _measured(n: int, model: dict[str, Any]) -> dict[str, Any]:
+    """A model's metrics with all that eval can add to them."""
+    rates = {judge: dict(rate) | {"orders": 2 if judge == "judge" else 1} for judge, rate in model["win_rate"].items()}
+    if n > 1:
+        rates = {j: r | {"previous": {"win_rate": 0.52, "low": 0.44, "high": 0.6}} for j, r in rates.items()}
+    own = dict(model) | {"win_rate": rates, "temperature": 1.0, "samples": 1}
+    if not n:
+        return own
+    better = {
+        j: dict(r) | {"win_rate": min(1.0, r["win_rate"] + 0.1), "high": r["high"] + 0.1} for j, r in rates.items()
+    }
+    pairs = [("specialist", "likelihood", 96), ("specialist", "judge", 81), ("likelihood", "judge", 24)]
+    return own | {
+        "further": [
+            dict(own) | {"temperature": 0.7},
+            dict(own) | {"win_rate": better, "best_of": 16, "temperature": 0.7},
+            *([dict(own) | {"factor": 0.3}] if n == 3 else []),
+        ],
+        "agreement": [{"judges": [a, b], "prompts": count, "same": 0.74, "kappa": 0.47} for a, b, count in pairs],
+    }
+
+
+def _verdicts(number: int) -> dict[str, Any]:
+    """A held-out prompt; the judges differ on every third, and change their minds on every second."""
+    k = number % len(PROMPTS)
+    row = _answer(k, 3)
+    row["prompt"] = f"{PROMPTS[k]} ({number + 1})"
+    one, other = (1.0, 0.0) if number % 2 else (0.0, 1.0)
+    wins = [
+        {"specialist": one, "likelihood": other if number % 3 == 0 else one, "judge": 0.5 if n == 1 else 0.75}
+        for n in range(4)
+    ]
+    if number % 2 == 0:
+        wins[3] = dict(wins[3]) | {"specialist": 1 - wins[3]["specialist"]}
+    return row | {"source": SOURCES[k], "wins": wins, "cut_off": [number % 7 == 0 and n == 2 for n in range(4)]}
+
+
+def _watch(n: int) -> dict[str, Any]:
+    def measure(base: float, change: float, unit: str, alarm: bool = False) -> dict[str, Any]:
+        interval = {"change_low": change * 0.6, "change_high": change * 1.4}
+        ends = {"low": base + change * 0.6, "high": base + change * 1.4}
+        return {
+            **interval,
+            **ends,
+            "value": base + change,
+            "base": base,
+            "change": change,
+            "alarm": alarm,
+            "unit": unit,
+        }
+
+    return {
+        "measures": {
+            "refusals": measure(0.05, 0.1 * n, "share", alarm=n == 3),
+            "distinct_2": measure(0.71, -0.01 * n, "share"),
+            "kl": measure(0.0, 0.21 * n, "nats per token"),
+            "perplexity": measure(14.2, 1.9 * n, ""),
+        },
+        "alarms": ["Refusals on harmless prompts rose from 5 % to 35 %."] if n == 3 else [],
+    }
+
+
+def _annotated(name: str, rate: float, form: str = "minimal") -> dict[str, Any]:
+    return {
+        **{"name": name, "annotator": "weighted_alpaca_eval_gpt4.1", "reference": "gpt4_turbo", "instructions": 805},
+        **{"verdicts": 804, "win_rate": rate, "standard_error": 1.41, "discrete_win_rate": rate + 1, "low": rate - 2.8},
+        **{
+            "high": rate + 2.8,
+            "length_controlled": rate - 3,
+            "length_controlled_form": form,
+            "judged_on": "2026-11-26",
+        },
+        **{"lc_standard_error": 0.9, "mean_characters": 1832, "without_verdict": 1, "dollars": 4.2},
+    }
+
+
+def _ifeval(n: int) -> dict[str, Any]:
+    rate = {"prompt": 0.21 + n / 50, "instruction": 0.33 + n / 50, "low": 0.17 + n / 50, "high": 0.25 + n / 50}
+    return {
+        **{"prompts": 541, "covered": 510, "strict": rate, "loose": rate},
+        "by_kind": {"punctuation:no_comma": {"instructions": 66, "strict": 0.3, "loose": 0.32}},
+        "not_covered": {"language:response_language": 31},
+    }
+
+
+def large() -> ReportData:
+    """AlpacaEval's size: 805 prompts, four answers of about 1,800 characters to each, three judges."""
+    draw = random.Random(0)
+    words = " ".join(TEXTS).split()
+
+    def text(characters: int) -> str:
+        return " ".join(draw.choices(words, k=characters // 6))
+
+    whole = full()
+    answers = [
+        _verdicts(number)
+        | {"prompt": f"{text(160)} ({number + 1})", "outputs": [text(int(draw.gauss(1800, 300))) for _ in range(4)]}
+        for number in range(805)
+    ]
+    return dataclasses.replace(whole, answers=answers)
+
+
 HOSTILE = [
     "<script>window.hacked = 1</script>",
     "</script><script>window.hacked = 2</script>",
@@ -214,7 +335,7 @@ HOSTILE = [
 
 def hostile() -> ReportData:
     """A run in which every text is against the page."""
-    whole = demo()
+    whole, bad = full(), HOSTILE[1][:60] + HOSTILE[4]
     samples = [
         dict(sample(1 + k % 3, 0))
         | {
@@ -225,14 +346,16 @@ def hostile() -> ReportData:
         | ({"chosen": None, "rejected": None, "reason": text, "split": None} if k % 2 else {})
         for k, text in enumerate(HOSTILE)
     ]
+    wins = [{}, {bad: 1.0}, {bad: 0.0}, {bad: 0.5}]
     answers = [
         {"prompt": text, "constraints": [text], "outputs": [text] * 4, "passes": [True, False, None, True]}
+        | {"source": text[:60], "wins": wins, "cut_off": [True] * 4}
         for text in HOSTILE
     ]
-    bad = HOSTILE[1][:60] + HOSTILE[4]
     models = [
         dict(model)
         | {"win_rate": dict.fromkeys([bad] if model["win_rate"] else [], model["win_rate"].get("specialist"))}
+        | {"agreement": [{"judges": [bad, bad], "prompts": 50, "same": 0.5, "kappa": 0.1}]}
         for model in whole.models
     ]
     pool = dict(whole.pool) | {"dropped": {bad: 3}, "by_source": {text[:200]: 1 for text in HOSTILE}}
@@ -249,6 +372,13 @@ def hostile() -> ReportData:
         teacher=teacher,
         samples=samples,
         answers=answers,
+        watches={3: {"measures": {bad: _watch(3)["measures"]["kl"] | {"unit": bad}}, "alarms": HOSTILE}},
+        annotated=[_annotated(bad, 10.0) | {"annotator": bad, "reference": bad, "judged_on": bad}],
+        ifeval={
+            3: _ifeval(3) | {"by_kind": {bad: {"instructions": 1, "strict": 1, "loose": 1}}, "not_covered": {bad: 1}}
+        },
+        lm_eval={3: {bad: {bad: 0.5}}},
+        published={bad: bad},
     )
 
 

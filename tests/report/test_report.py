@@ -4,13 +4,13 @@ import dataclasses
 import itertools
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import report_data
+from report_browser import browser_programs, chromium, rows, show, texts
 from report_data import HOSTILE
 
 from pairloop.report import formats
@@ -19,6 +19,7 @@ from pairloop.report.page import render
 
 RUNS = {
     "better": report_data.demo,
+    "full": report_data.full,
     "one_iteration": report_data.one_iteration,
     "unclear": report_data.unclear,
     "worse": report_data.worse,
@@ -59,63 +60,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: folder / f"{name}.html" for name in RUNS}
 
 
-def browser_programs() -> tuple[str, str]:
-    """Chromium and its driver. Without them nothing is known about the page, so their absence is a failure."""
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    browser = next((found for name in names if (found := shutil.which(name))), None)
-    driver = shutil.which("chromedriver")
-    if browser is None or driver is None:
-        missing = "Chromium" if browser is None else "chromedriver"
-        pytest.fail(f"{missing} is not installed, so the report cannot be tested: apt-get install chromium-driver")
-    return browser, driver
-
-
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A headless Chromium that logs what it requests."""
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    program, driver = browser_programs()
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    switches = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking"
-    for switch in f"{switches} disable-component-update disable-sync disable-dev-shm-usage hide-scrollbars".split():
-        options.add_argument(f"--{switch}")
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    chromium = webdriver.Chrome(options=options, service=Service(driver))
-    yield chromium
-    chromium.quit()
-
-
-def show(browser: Any, page: Path, width: int = 1280, scheme: str = "light", media: str = "screen") -> None:
-    """Open a page in a window of this width, and forget what was logged before."""
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
-    for kind in ("browser", "performance"):
-        browser.get_log(kind)
-    browser.get(page.as_uri())
-
-
-def texts(browser: Any, selector: str) -> list[str]:
-    """Text of every element, hidden ones too, with plain spaces."""
-    found = browser.execute_script(
-        "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent)", selector
-    )
-    return [text.replace("\N{NO-BREAK SPACE}", " ").strip() for text in found]
-
-
-def rows(browser: Any, table: str) -> list[str]:
-    """Every row of the tables in a section, its cells with a bar between."""
-    found = browser.execute_script(
-        "return [...document.querySelectorAll(arguments[0] + ' tr')].map(r => [...r.cells].map(c => c.innerText))",
-        table,
-    )
-    cells = [[re.sub(r"\s+", " ", cell).strip() for cell in row] for row in found]
-    return [" | ".join(row) for row in cells]
+    yield from chromium(tmp_path_factory)
 
 
 def luminance(colour: str) -> float:
@@ -202,7 +149,8 @@ def test_headings_tables_drawings_and_controls_have_names(browser: Any, pages: d
         "return [bad('table', t => t.caption && t.caption.textContent.trim()),"
         " bad('th', h => h.scope), bad('figure', f => f.querySelector('figcaption')),"
         " bad('.drawing svg', s => s.getAttribute('role') === 'img' && s.getAttribute('aria-label').length > 20),"
-        " bad('select', s => s.labels.length), bad('[id]', e => document.querySelectorAll('#' + e.id).length === 1),"
+        " bad('select, input', s => s.labels.length),"
+        " bad('[id]', e => document.querySelectorAll('#' + e.id).length === 1),"
         " bad('nav a', a => document.querySelector(a.getAttribute('href')))]"
     )
     assert nameless == [0] * 7
@@ -231,33 +179,6 @@ def test_the_tables_hold_the_exact_numbers(browser: Any, pages: dict[str, Path])
     assert "From 100 to 224 pairs, the teacher gained 2 points of accuracy" in " ".join(texts(browser, "#teacher p"))
 
 
-SHOWN = ".iteration:not([hidden]) .sample:not([hidden])"
-"""The one sample that the page's script leaves visible."""
-
-
-def test_samples_are_walked_with_the_keyboard(browser: Any, pages: dict[str, Path]) -> None:
-    from selenium.webdriver.common.by import By
-    from selenium.webdriver.common.keys import Keys
-
-    def shown() -> list[str]:
-        return [prompt.text for prompt in browser.find_elements(By.CSS_SELECTOR, f"{SHOWN} .prompt .text")]
-
-    show(browser, pages["better"])
-    following, previous, iteration = (browser.find_element(By.NAME, name) for name in ("next", "previous", "iteration"))
-    assert shown() == [report_data.PROMPTS[0]] and not browser.find_elements(By.CSS_SELECTOR, ".toolbar[hidden]")
-    following.send_keys(Keys.ENTER)
-    assert shown() == [report_data.PROMPTS[1]] and texts(browser, "output") == ["2 of 6"]
-    previous.send_keys(Keys.SPACE)
-    previous.send_keys(Keys.SPACE)
-    assert iteration.get_attribute("value") == "3" and shown()[0].startswith("Read the passage")
-    assert "No pair: all scores are the same." in browser.find_element(By.CSS_SELECTOR, SHOWN).text
-    following.send_keys(Keys.ENTER)
-    assert iteration.get_attribute("value") == "1" and shown() == [report_data.PROMPTS[0]]
-    iteration.send_keys("2")
-    labels = [label.text.split("\n")[1:] for label in browser.find_elements(By.CSS_SELECTOR, f"{SHOWN} .verdict")]
-    assert labels[0] == ["✓ chosen"] and labels[-1] == ["✗ rejected"] and ["cut off"] in labels
-
-
 def test_without_script_every_sample_can_be_unfolded(browser: Any, pages: dict[str, Path]) -> None:
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
@@ -265,7 +186,8 @@ def test_without_script_every_sample_can_be_unfolded(browser: Any, pages: dict[s
         assert texts(browser, ".sample .title") == [formats.excerpt(prompt) for prompt in report_data.PROMPTS] * 3
         assert browser.execute_script(
             "const seen = selector => [...document.querySelectorAll(selector)].map(e => e.checkVisibility());"
-            "return seen('.sample > summary, .iteration > h3').every(Boolean) && !seen('.toolbar')[0]"
+            "return seen('.sample > summary, .iteration > h3').every(Boolean)"
+            " && !seen('.toolbar, .pager, .keys').some(Boolean)"
         )
     finally:
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
@@ -277,7 +199,9 @@ def test_hostile_texts_are_shown_and_do_nothing(browser: Any, pages: dict[str, P
         "document.querySelectorAll('*').forEach(e => e.dispatchEvent(new MouseEvent('mouseover', {bubbles: false})))"
     )
     assert browser.execute_script("return typeof window.hacked") == "undefined"
-    assert browser.execute_script("return document.querySelectorAll('script, style, link').length") == 3
+    assert browser.execute_script("return document.querySelectorAll('style, link').length") == 2
+    kinds = browser.execute_script("return [...document.querySelectorAll('script')].map(s => s.type)")
+    assert kinds == ["application/json", "application/json", ""]
     assert browser.execute_script("return document.querySelectorAll('img, iframe, object, [style], base').length") == 0
     assert not browser.execute_script(
         "return [...document.querySelectorAll('*')].flatMap(e => e.getAttributeNames()).filter(n => n.startsWith('on'))"

@@ -1,0 +1,163 @@
+"""The table that the page begins with, and what else was measured of the models."""
+
+import dataclasses
+import re
+from typing import Any
+
+import pytest
+import report_data
+from report_data import demo, full
+
+from pairloop.errors import DataError
+from pairloop.report import annotated, curves, formats, lineage, sentences, standing, watched
+from pairloop.report.data import ReportData
+from pairloop.report.page import render
+from pairloop.report.tables import Cell, Table
+
+
+def cells(table: Table | None) -> dict[str, list[Cell]]:
+    """The cells of each row, by its label."""
+    assert table is not None
+    return {row.label: list(row.cells) for group in table.groups for row in group.rows}
+
+
+def texts(table: Table | None) -> dict[str, list[str]]:
+    return {label: [cell.text.replace(formats.SPACE, " ") for cell in row] for label, row in cells(table).items()}
+
+
+def with_further(*rows: dict[str, Any]) -> ReportData:
+    """A run of whose last iteration more was measured, each time with these changes."""
+    data = demo()
+    last = dict(data.models[-1])
+    further = [{**last, **row} for row in rows]
+    return dataclasses.replace(data, models=[*data.models[:-1], {**last, "further": further, "temperature": 1.0}])
+
+
+def test_the_independent_judge_stands_first_and_the_teacher_is_marked() -> None:
+    table = standing.standing(demo().models)
+    assert list(table.columns) == [
+        *("Win rate by likelihood", "By specialist (the teacher)", "Length-controlled", "Against the previous"),
+        *("Constraints", "Words", "Cut off"),
+    ]
+    assert texts(table)["Iteration 3"] == ["63 %", "70 %", "61 %", "–", "62 %", "46.9", "32 %"]
+    assert texts(table)["Base model"][:3] == ["50 %", "50 %", "50 %"]
+
+
+def test_each_iteration_is_followed_by_what_else_was_measured_of_it() -> None:
+    best = {"best_of": 16, "temperature": 0.7, "mean_words": 60.0}
+    shown = texts(standing.standing(with_further({"factor": 0.3}, {"temperature": 0.7}, best).models))
+    assert list(shown)[-4:] == [
+        *("Iteration 3", "Iteration 3, moved on by 0.3", "Iteration 3, at temperature 0.7"),
+        "Iteration 3, best of 16, at temperature 0.7",
+    ]
+    assert shown["Iteration 3, best of 16, at temperature 0.7"][5] == "60.0"
+
+
+def test_what_was_not_measured_is_a_dash() -> None:
+    shown = texts(standing.standing(with_further({"factor": 0.3, "constraints": None, "win_rate": {}}).models))
+    assert shown["Iteration 3, moved on by 0.3"][:5] == ["–"] * 5
+
+
+def test_the_previous_iteration_is_the_judge_s_that_leads() -> None:
+    shown = cells(standing.standing(full().models))
+    assert shown["Iteration 3"][4].text == f"52{formats.SPACE}%" and shown["Iteration 3"][4].note == "44 to 60"
+    assert shown["Iteration 1"][4].text == formats.DASH
+
+
+def test_a_row_that_lacks_a_figure_is_refused() -> None:
+    data = with_further({"factor": 0.3})
+    del data.models[-1]["further"][0]["win_rate"]
+    with pytest.raises(DataError, match="iteration 3, eval metrics, further: lacks win_rate"):
+        dataclasses.replace(data)
+
+
+def of_prompts(count: int) -> ReportData:
+    data = demo()
+    return dataclasses.replace(data, models=[dict(model) | {"prompts": count} for model in data.models])
+
+
+def test_fewer_than_30_prompts_cannot_tell_and_the_page_says_so() -> None:
+    few, enough = (cells(standing.standing(of_prompts(n).models))["Iteration 3"][0] for n in (29, 30))
+    assert (few.note, few.warning) == ("55 to 71", "cannot tell") and enough.warning == ""
+    said = sentences.headline(of_prompts(29).models).claim.replace(formats.SPACE, " ")
+    assert said == "One cannot tell whether iteration 3 helped: it wins on 63 % of only 29 held-out prompts"
+    assert "beats the base model" in sentences.headline(of_prompts(30).models).claim
+
+
+def test_judges_agreement_stands_with_its_prompts_and_few_of_them_cannot_tell() -> None:
+    shown = cells(standing.agreement(full().models))
+    assert list(shown) == ["specialist and likelihood", "specialist and judge", "likelihood and judge"]
+    last = shown["likelihood and judge"][-1]
+    assert (last.text, last.note, last.warning) == (f"74{formats.SPACE}%", "of 24, κ 0.47", "cannot tell")
+    assert shown["specialist and judge"][0].warning == "" and standing.agreement(demo().models) is None
+
+
+def drawn_numbers(svg: str) -> list[str]:
+    return re.findall(r">([^<>]*%)</text>", svg)
+
+
+def test_each_temperature_has_a_chart_with_a_line_for_each_judge_and_all_have_the_same_axis() -> None:
+    models = full().models
+    higher = {judge: dict(rate) | {"win_rate": 0.9, "high": 0.97} for judge, rate in models[3]["win_rate"].items()}
+    charts = curves.win_rates([*models[:3], {**models[3], "further": [{"temperature": 0.7, "win_rate": higher}]}])
+    assert [chart.title for chart in charts] == [
+        f"Win rate against the base model at temperature {temperature}" for temperature in ("1", "0.7")
+    ]
+    assert [line.name for line in charts[0].series] == ["specialist (also the teacher)", "likelihood", "judge"]
+    assert len({line.colour for line in charts[0].series}) == 3
+    assert drawn_numbers(charts[0].svg) == drawn_numbers(charts[1].svg) and len(drawn_numbers(charts[0].svg)) > 2
+    assert [chart.title for chart in curves.win_rates(demo().models)] == ["Win rate against the base model"]
+
+
+def test_alpaca_eval_s_rows_are_apart_by_judge_and_say_who_judged_when_and_against_what() -> None:
+    other = report_data.full().annotated[0] | {"annotator": "llama", "judged_on": "2026-12-01", "name": "iteration_1"}
+    first, second = annotated.alpaca_eval([*full().annotated, other])
+    assert first.caption == "AlpacaEval, judged by weighted_alpaca_eval_gpt4.1 on 2026-11-26 against gpt4_turbo"
+    assert second.caption == "AlpacaEval, judged by llama on 2026-12-01 against gpt4_turbo"
+    rows = cells(first)
+    assert list(rows) == ["Base model", "Iteration 3", "seed"] and list(cells(second)) == ["Iteration 1"]
+    assert [cell.note for cell in rows["seed"]] == ["27.6 to 33.2", "full form", "", "", "1 without"]
+    assert texts(first)["Iteration 3"] == ["27.90 %", "24.90 %", "1.41", "1,832", "804"]
+    page = render(full())
+    assert "shut down on 26 March 2026" in page and "never comparable" in page
+
+
+def test_ifeval_and_lm_eval_have_rows_where_they_were_run() -> None:
+    data = full()
+    assert texts(annotated.ifeval(data.ifeval))["Iteration 3"] == ["27.0 %", "39.0 %", "27.0 %", "39.0 %", "510"]
+    assert annotated.not_covered(data.ifeval).endswith("language:response_language (31).")
+    figure = cells(annotated.lm_eval(data.lm_eval))["arc_easy, acc"][0]
+    assert (figure.text, figure.note) == ("0.4412", "± 0.0102")
+    assert annotated.ifeval({}) is annotated.lm_eval({}) is None
+
+
+def test_alarms_stand_at_the_top_and_beside_their_measure() -> None:
+    data = full()
+    assert watched.alarms(data.watches) == ["Iteration 3: Refusals on harmless prompts rose from 5 % to 35 %."]
+    table = watched.measures(data.watches, 3)
+    assert [cell.warning for cell in cells(table)["Refusals"]] == ["", "", "", "alarm"]
+    assert texts(table)["Refusals"] == ["5.0 %", "15.0 %", "25.0 %", "35.0 %"]
+    assert cells(table)["Distinct 2"][1].note == "−0.6 to −1.4"
+    head = render(data).partition("<main>")[0]
+    assert "1 alarm of the watch" in head and "rose from 5 % to 35 %" in head
+    assert "alarm" not in render(demo()).partition("</style>")[2].partition("<main>")[0]
+
+
+def test_what_differs_from_the_published_run_is_named_with_both_values() -> None:
+    published = {"seed": 0, "train": {"beta": 0.1, "loss": ["sigmoid"]}, "old": 1}
+    ours = {"seed": 0, "train": {"beta": 0.3, "loss": ["sigmoid"]}, "new": None}
+    assert texts(lineage.differences(published, ours)) == {
+        **{"train.beta": ["0.1", "0.3"], "old": ["1", "not there"], "new": ["not there", "null"]}
+    }
+    assert lineage.differences(ours, ours) is None
+    same = dataclasses.replace(demo(), published=demo().parameters)
+    assert "Every parameter is as in the published run." in render(same)
+
+
+def test_rows_flow_from_the_pool_to_the_splits() -> None:
+    data = demo()
+    first = dataclasses.replace(data.iterations[0], prompts={"rows_in": 702, "rows_out": 60, "with_constraints": 20})
+    shown = lineage.flow(dataclasses.replace(data, iterations=[first, *data.iterations[1:]]))
+    assert texts(shown)["Pool"][0] == "702" and cells(shown)["Pool"][0].note == "of 731"
+    assert texts(shown)["Iteration 1"] == ["", "60", "300", "300", "56", "50", "6"]
+    assert texts(shown)["Iteration 2"] == ["", "60", "300", "300", "55", "49", "6"]
