@@ -3,15 +3,18 @@
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import click
 
 from pairloop.errors import PairloopError
+from pairloop.files import records
 from stages import common
 from stages.check import damaged_objects
 
 REMOTE = "published"
 FOLDER = Path("published")
+PARAMETERS = Path("conf/published.yaml")
 MOST_BYTES = 25_000_000
 
 
@@ -19,6 +22,7 @@ MOST_BYTES = 25_000_000
 def main() -> None:
     """Store what dvc.lock names in published/. Refuses unless the run is clean and committed."""
     _refuse_unless_clean()
+    _refuse_unless_compared()
     partial = FOLDER.with_name(".published.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
@@ -38,6 +42,32 @@ def _refuse_unless_clean() -> None:
     status = _run("dvc", "status")
     if "up to date" not in status:
         raise PairloopError(f"publish: the run is not clean. Run `dvc repro` and commit first.\n{status.strip()}")
+
+
+def _refuse_unless_compared() -> None:
+    """The page compares a run with the published one's parameters: they are to be this run's, before it is drawn."""
+    if written(PARAMETERS, parameters(common.raw())):
+        raise PairloopError(
+            f"publish: {PARAMETERS} now holds this run's parameters, from which the report says what differs. Run "
+            "`dvc repro`, commit, and publish again."
+        )
+
+
+def parameters(values: dict[str, Any]) -> str:
+    """params.yaml without the schedule, which follows from the rest, as text."""
+    import yaml
+
+    kept = {key: value for key, value in values.items() if key != "schedule"}
+    text = yaml.safe_dump(kept, sort_keys=False)
+    return f"# The parameters of the published run, written by `make publish`.\n{text}"
+
+
+def written(path: Path, text: str) -> bool:
+    """Write a text where there was another, and say whether there was."""
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return False
+    records.write_text(path, text)
+    return True
 
 
 def _replace(partial: Path) -> None:
