@@ -106,14 +106,9 @@ def _asked(stage: str) -> set[str] | None:
 
 
 def _annotated(folder: Path) -> list[dict[str, Any]]:
-    """AlpacaEval's figures: of our iterations in order, then of what stands beside them, with the judging's day."""
-    asked, found = _asked("annotated"), sorted(folder.glob("*/result.json"), key=_place)
+    """AlpacaEval's figures of our iterations and of what stands beside them, with the day of the judging."""
+    asked, found = _asked("annotated"), sorted(folder.glob("*/result.json"))
     return [_judged(path) for path in found if asked is None or path.parent.name in asked]
-
-
-def _place(result: Path) -> tuple[bool, int, str]:
-    name = result.parent.name
-    return not name.startswith("iteration_"), len(name) if name.startswith("iteration_") else 0, name
 
 
 def _judged(result: Path) -> dict[str, Any]:

@@ -24,13 +24,17 @@ iterations, one `Iteration` each, from 1 on
     train: `rows_in`, `rows_out`, `dropped`, `steps`, `loss_first`, `loss_last`, and `before` and `after`, each with
     `accuracy`, `margin`, `logp_accuracy` on the held-out pairs, or None where there are none.
     curve: rows of `step` (from 1, in each iteration), `loss`, `margin`, `accuracy`.
+    prompts, where known: `rows_out`, of the slice of the pool.
 models, one mapping each, from iteration 0 (the base model) on
     `prompts`, `win_rate` {judge: {`win_rate`, `low`, `high`, `teacher` (did it rank the training data?), and, where it
-    was computed, `length_controlled`}} (not read for iteration 0), `constraints` None or {`prompts`, `pass_rate`,
+    was computed, `length_controlled`, `orders` (2: asked in both) and `previous` {`win_rate`, `low`, `high`}, against
+    the iteration before}} (not read for iteration 0), `constraints` None or {`prompts`, `pass_rate`,
     `low`, `high`, `gain`, `gain_low`, `gain_high`}, `mean_words`, `mean_tokens`, `truncated_share`,
-    `repetitive_share`, and, where known, `empty_share` and `further` (rows of the same in other settings, those with a
-    `factor` of the model moved on by it). Rates and shares are from 0 to 1; `low` and `high` are the
-    ends of 95 % intervals.
+    `repetitive_share`, and, where known, `empty_share`, `temperature`, `agreement` (rows of `judges`, two names,
+    `prompts`, on which both prefer a side, `same`, the share with the same side, and `kappa`) and `further`: rows of
+    the same in other settings, with a `temperature`, `best_of` (the best of so many answers, picked by `ranker`) or a
+    `factor` (the model moved on by it). Rates and shares are from 0 to 1; `low` and `high` are the ends of 95 %
+    intervals.
 times
     rows of `stage`, `iteration` (None outside the loop), `seconds` and, where known, `tokens_per_second` and
     `peak_memory_mb` (MiB).
@@ -40,7 +44,23 @@ samples
     (`train`, `test` or None).
 answers
     rows of `prompt`, `constraints`, `outputs` (one text per model, from iteration 0 on), `passes` (True, False or None
-    per model).
+    per model), and, where known, `source`, `cut_off` (per model) and `wins` (per model {judge: share of its samples
+    that win against the base model's, ties half}; not read for iteration 0).
+watches, by iteration
+    `measures` {name: `value`, `base`, `change_low`, `change_high`, `alarm`, `unit` (`share` is shown in percent) and
+    `prompts`}, and `alarms`, sentences.
+annotated
+    rows of `name` (`iteration_n`, or another model's), `annotator`, `reference`, `win_rate` (percent, as all rates
+    here), `verdicts`, and, where known, `judged_on`, `low`, `high`, `standard_error`, `length_controlled` with
+    `length_controlled_form` (`full` or `minimal`), `mean_characters`, `without_verdict`.
+ifeval, by iteration
+    `prompts`, `covered`, `strict` and `loose`, each None or {`prompt`, `low`, `high`, `instruction`,
+    `instruction_low`, `instruction_high`}, `by_kind` {kind: `instructions`, `strict`, `loose`}, `not_covered`
+    {kind: instructions}.
+lm_eval, by iteration
+    {task: `metrics` {name: value, and name with `_stderr`}}.
+published
+    The parameters of the published run.
 
 A number that is None or not finite is shown as a dash; a missing key is an error.
 """

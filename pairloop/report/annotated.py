@@ -1,7 +1,6 @@
 """AlpacaEval's table, and what other benchmarks measured: rows of one table have one judge, or none at all."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from pairloop.report.data import Metrics
 from pairloop.report.formats import DASH, number, percent
@@ -16,21 +15,26 @@ NOT_COMPARABLE = (
 
 
 def alpaca_eval(found: Sequence[Metrics]) -> list[Table]:
-    """A table for each judge and reference: what they annotated, this run's iterations before what stands beside them.
+    """A table for each judge and reference: this run's iterations, then what stands beside them, the best first.
 
     Args:
         found: the content of `result.json`, with `judged_on` where known; rates in percent.
     """
     together: dict[tuple[str, str], list[Metrics]] = {}
-    for result in found:
+    for result in sorted(found, key=_place):
         together.setdefault((str(result["annotator"]), str(result.get("reference"))), []).append(result)
     return [_judged(annotator, reference, rows) for (annotator, reference), rows in together.items()]
+
+
+def _place(result: Metrics) -> tuple[bool, float, str]:
+    number_of = iteration(str(result["name"]))
+    return number_of is None, -result["win_rate"] if number_of is None else number_of, str(result["name"])
 
 
 def _judged(annotator: str, reference: str, results: Sequence[Metrics]) -> Table:
     days = sorted({result["judged_on"] for result in results if result.get("judged_on")})
     when = f" on {days[0]}" if len(days) == 1 else f" from {days[0]} to {days[-1]}" if days else ""
-    caption = f"AlpacaEval, judged by {annotator}{when} against {named(reference)}"
+    caption = f"AlpacaEval, judged by {annotator}{when} against {model(named(reference))}"
     columns = ["Win rate", "Length-controlled", "Standard error", "Characters", "Verdicts"]
     return Table(caption, columns, [Group("", [_annotated(result) for result in results])], "Model")
 
@@ -56,35 +60,44 @@ def _points(value: float | None) -> str:
     return DASH if value is None else f"{number(value, 2)}\N{NO-BREAK SPACE}%"
 
 
+def iteration(name: str) -> int | None:
+    """The number of `iteration_3`; None for the name of another model."""
+    digits = name.removeprefix("iteration_")
+    return int(digits) if digits != name and digits.isdecimal() else None
+
+
 def model(name: str) -> str:
     """`iteration_3` as the page names it; the name of another model as it is."""
-    number_of = name.removeprefix("iteration_")
-    if not name.startswith("iteration_") or not number_of.isdigit():
-        return name
-    return f"Iteration {number_of}" if number_of != "0" else "Base model"
+    number_of = iteration(name)
+    return name if number_of is None else f"Iteration {number_of}" if number_of else "Base model"
 
 
 def ifeval(found: Mapping[int, Metrics]) -> Table | None:
     """IFEval's four accuracies of each iteration; None where none was measured."""
     if not found:
         return None
-    lines = []
-    for n, result in found.items():
-        cells = [
-            cell
-            for strictness in ("strict", "loose")
-            for cell in (_accuracy(result[strictness]), Cell(percent(result[strictness]["instruction"], 1)))
-        ]
-        covered = Cell(number(result["covered"]), f"of {number(result['prompts'])}")
-        lines.append(Row(model(f"iteration_{n}"), [*cells, covered]))
+    lines = [
+        Row(
+            model(f"iteration_{n}"),
+            [
+                *(_accuracy(result[way], key) for way in ("strict", "loose") for key in ("prompt", "instruction")),
+                Cell(number(result["covered"]), f"of {number(result['prompts'])}"),
+            ],
+        )
+        for n, result in found.items()
+    ]
     columns = ["Strict, by prompt", "Strict, by instruction", "Loose, by prompt", "Loose, by instruction", "Covered"]
-    return Table("IFEval, with 95\N{NO-BREAK SPACE}% intervals by prompt", columns, [Group("", lines)], "Model")
+    return Table("IFEval, with 95\N{NO-BREAK SPACE}% intervals", columns, [Group("", lines)], "Model")
 
 
-def _accuracy(rates: Metrics) -> Cell:
-    low = rates.get("low")
-    note = "" if low is None else f"{number(100 * low, 1)} to {number(100 * rates['high'], 1)}"
-    return Cell(percent(rates["prompt"], 1), note)
+def _accuracy(rates: Metrics | None, key: str) -> Cell:
+    """A share with its interval; a dash where no prompt is covered."""
+    if rates is None:
+        return Cell(DASH)
+    low, high = (rates.get(end if key == "prompt" else f"{key}_{end}") for end in ("low", "high"))
+    if low is None or high is None:
+        return Cell(percent(rates[key], 1))
+    return Cell(percent(rates[key], 1), f"{number(100 * low, 1)} to {number(100 * high, 1)}")
 
 
 def by_kind(found: Mapping[int, Metrics]) -> Table | None:
@@ -123,18 +136,14 @@ def lm_eval(found: Mapping[int, Metrics]) -> Table | None:
 
 
 def _figures(result: Metrics) -> dict[str, Cell]:
-    """`acc,none` and `acc_stderr,none` of each task as one cell."""
+    """Each task's metrics, `acc` and `acc_stderr` in one cell; what a filter left of them is named by it."""
     found = {}
-    for task, metrics in result.get("results", result).items():
-        for name, value in metrics.items() if isinstance(metrics, Mapping) else ():
-            if _measured(name, value):
-                metric, _, kept = name.partition(",")
-                error = metrics.get(f"{metric}_stderr,{kept}" if kept else f"{metric}_stderr")
-                note = f"± {number(error, 4)}" if isinstance(error, float) else ""
-                filtered = f" ({kept})" if kept not in ("", "none") else ""
-                found[f"{task}, {metric}{filtered}"] = Cell(number(value, 4), note)
+    for task, measured in result.items():
+        metrics = measured["metrics"]
+        for name in metrics:
+            metric, comma, kept = name.partition(",")
+            if not metric.endswith("_stderr"):
+                error = metrics.get(f"{metric}_stderr{comma}{kept}")
+                note = "" if error is None else f"± {number(error, 4)}"
+                found[f"{task}, {name.replace(',', ', ')}"] = Cell(number(metrics[name], 4), note)
     return found
-
-
-def _measured(name: str, value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and "_stderr" not in name

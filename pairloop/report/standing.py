@@ -41,7 +41,11 @@ def _rows(n: int, model: Metrics, names: Sequence[str], leading: str | None) -> 
     label = f"Iteration {n}" if n else "Base model"
     own = _cells(model, model["prompts"], names, leading) if n else _of_the_base(model, names)
     return [Row(label, own)] + [
-        Row(beyond(label, more, model.get("temperature")), _cells(more, model["prompts"], names, leading))
+        Row(
+            beyond(label, more, model.get("temperature")),
+            _cells(more, model["prompts"], names, leading),
+            f"picked by {more['ranker']}" if more.get("ranker") else "",
+        )
         for more in model.get("further", ())
     ]
 

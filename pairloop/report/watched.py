@@ -1,9 +1,11 @@
 """What the watch measured besides win rates, and where it raised an alarm."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from pairloop.report.data import Metrics
 from pairloop.report.formats import DASH, SPACE, number, percent, plain
+from pairloop.report.standing import cannot_tell
 from pairloop.report.tables import Cell, Group, Row, Table
 
 
@@ -14,7 +16,7 @@ def alarms(watches: Mapping[int, Metrics]) -> list[str]:
 
 def measures(watches: Mapping[int, Metrics], last: int) -> Table | None:
     """Each measure of the base and of every iteration up to the last, with the interval of its change."""
-    found = [watches[n]["measures"] if n in watches else {} for n in range(1, last + 1)]
+    found = [watches[n]["measures"] if n in watches else {} for n in range(last + 1)]
     names = list(dict.fromkeys(name for measured in found for name in measured))
     if not names:
         return None
@@ -25,15 +27,16 @@ def measures(watches: Mapping[int, Metrics], last: int) -> Table | None:
 
 def _row(name: str, found: Sequence[Metrics | None]) -> Row:
     known = [measure for measure in found if measure]
-    units = {str(measure.get("unit") or "") for measure in known} - {"", "share"}
-    base = next((measure.get("base") for measure in known if measure.get("base") is not None), None)
-    cells = [Cell(written(base, str(known[0].get("unit") or ""))), *(_cell(measure) for measure in found)]
+    units = {str(measure.get("unit") or "") for measure in known} - {"", "share", "perplexity"}
+    own, *later = found
+    base = own["value"] if own else next((m.get("base") for m in known if m.get("base") is not None), None)
+    cells = [Cell(written(base, str(known[0].get("unit") or ""))), *(_cell(measure) for measure in later)]
     return Row(_named(name), cells, ", ".join(sorted(units)))
 
 
 def _named(name: str) -> str:
-    words = plain(name)
-    return words.upper() if len(words) < 3 else words[0].upper() + words[1:]
+    words = re.sub(r"\bkl\b", "KL", plain(name))
+    return words[:1].upper() + words[1:]
 
 
 def _cell(measure: Metrics | None) -> Cell:
@@ -41,7 +44,8 @@ def _cell(measure: Metrics | None) -> Cell:
         return Cell(DASH)
     unit, low, high = str(measure.get("unit") or ""), measure.get("change_low"), measure.get("change_high")
     note = "" if low is None or high is None else f"{_signed(low, unit)} to {_signed(high, unit)}"
-    return Cell(written(measure["value"], unit), note, warning="alarm" if measure.get("alarm") else "")
+    few = cannot_tell(measure["prompts"]) if "prompts" in measure else ""
+    return Cell(written(measure["value"], unit), note, warning="alarm" if measure.get("alarm") else few)
 
 
 def written(value: float | None, unit: str) -> str:

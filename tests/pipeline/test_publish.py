@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from conftest import Project
 
+from pairloop.params import reading
+from stages import publish
+
 ROOT = Path(__file__).parents[2]
 PUBLISH = (sys.executable, "-m", "stages.publish")
 
@@ -27,6 +30,12 @@ def test_a_run_that_is_not_up_to_date_is_refused(project: Project) -> None:
 
 
 def test_a_clone_pulls_the_published_run_without_set_up(project: Project, tmp_path: Path) -> None:
+    found = project.run(*PUBLISH, check=False)
+    assert found.returncode == 1 and "conf/published.yaml now holds this run's parameters" in found.stderr
+    project.run("dvc", "repro")
+    project.commit("Say in the report that this is the published run")
+    page = (project.folder / "report" / "index.html").read_text(encoding="utf-8")
+    assert "Every parameter is as in the published run." in page
     project.run(*PUBLISH)
     project.commit("Publish")
     assert project.run("git", "status", "--porcelain").stdout == ""
@@ -35,6 +44,11 @@ def test_a_clone_pulls_the_published_run_without_set_up(project: Project, tmp_pa
     clone.run("dvc", "pull")
     assert "up to date" in clone.run("dvc", "status").stdout
     assert "Running stage" not in clone.run("dvc", "repro").stdout
+
+
+def test_the_report_compares_with_the_parameters_of_the_committed_run() -> None:
+    run = reading.mapping((ROOT / "params.yaml").read_text(encoding="utf-8"), "params.yaml")
+    assert (ROOT / publish.PARAMETERS).read_text(encoding="utf-8") == publish.parameters(run), "run `make publish`"
 
 
 @pytest.mark.slow

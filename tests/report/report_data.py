@@ -203,10 +203,10 @@ def full() -> ReportData:
         whole,
         models=[_measured(n, model) for n, model in enumerate(whole.models)],
         answers=[_verdicts(number) for number in range(45)],
-        watches={n: _watch(n) for n in (1, 2, 3)},
+        watches={n: _watch(n) for n in range(4)},
         annotated=[_annotated("iteration_0", 14.2), _annotated("iteration_3", 27.9), _annotated("seed", 30.4, "full")],
         ifeval={n: _ifeval(n) for n in (0, 3)},
-        lm_eval={3: {"results": {"arc_easy": {"alias": "arc_easy", "acc,none": 0.4412, "acc_stderr,none": 0.0102}}}},
+        lm_eval={3: {"arc_easy": {"metrics": {"acc": 0.4412, "acc_stderr": 0.0102}, "samples": 2376}}},
         published=dict(whole.parameters) | {"seed": 7, "gone": None},
     )
 
@@ -226,7 +226,7 @@ def _measured(n: int, model: dict[str, Any]) -> dict[str, Any]:
     return own | {
         "further": [
             dict(own) | {"temperature": 0.7},
-            dict(own) | {"win_rate": better, "best_of": 16, "temperature": 0.7},
+            dict(own) | {"win_rate": better, "best_of": 16, "temperature": 0.7, "ranker": "specialist"},
             *([dict(own) | {"factor": 0.3}] if n == 3 else []),
         ],
         "agreement": [{"judges": [a, b], "prompts": count, "same": 0.74, "kappa": 0.47} for a, b, count in pairs],
@@ -249,25 +249,23 @@ def _verdicts(number: int) -> dict[str, Any]:
 
 
 def _watch(n: int) -> dict[str, Any]:
-    def measure(base: float, change: float, unit: str, alarm: bool = False) -> dict[str, Any]:
-        interval = {"change_low": change * 0.6, "change_high": change * 1.4}
-        ends = {"low": base + change * 0.6, "high": base + change * 1.4}
+    """What the watch found of iteration n; of the base there is no change."""
+
+    def measure(base: float, change: float, unit: str, alarm: bool = False, prompts: int = 120) -> dict[str, Any]:
+        low, high = sorted([change * 0.6, change * 1.4])
+        against = {"base": base, "change": change, "change_low": low, "change_high": high}
         return {
-            **interval,
-            **ends,
-            "value": base + change,
-            "base": base,
-            "change": change,
-            "alarm": alarm,
-            "unit": unit,
+            **{"value": base + change, "low": base + low, "high": base + high, "alarm": alarm, "unit": unit},
+            **(against if n else dict.fromkeys(against)),
+            "prompts": prompts,
         }
 
     return {
         "measures": {
-            "refusals": measure(0.05, 0.1 * n, "share", alarm=n == 3),
+            "refusals": measure(0.05, 0.1 * n, "share", alarm=n == 3, prompts=24),
             "distinct_2": measure(0.71, -0.01 * n, "share"),
-            "kl": measure(0.0, 0.21 * n, "nats per token"),
-            "perplexity": measure(14.2, 1.9 * n, ""),
+            "estimated_kl_per_token": measure(0.0, 0.21 * n, "nats per token"),
+            "chosen_perplexity": measure(14.2, 1.9 * n, "perplexity"),
         },
         "alarms": ["Refusals on harmless prompts rose from 5 % to 35 %."] if n == 3 else [],
     }
@@ -372,12 +370,12 @@ def hostile() -> ReportData:
         teacher=teacher,
         samples=samples,
         answers=answers,
-        watches={3: {"measures": {bad: _watch(3)["measures"]["kl"] | {"unit": bad}}, "alarms": HOSTILE}},
+        watches={3: {"measures": {bad: _watch(3)["measures"]["distinct_2"] | {"unit": bad}}, "alarms": HOSTILE}},
         annotated=[_annotated(bad, 10.0) | {"annotator": bad, "reference": bad, "judged_on": bad}],
         ifeval={
             3: _ifeval(3) | {"by_kind": {bad: {"instructions": 1, "strict": 1, "loose": 1}}, "not_covered": {bad: 1}}
         },
-        lm_eval={3: {bad: {bad: 0.5}}},
+        lm_eval={3: {bad: {"metrics": {bad: 0.5}}}},
         published={bad: bad},
     )
 

@@ -111,11 +111,12 @@ def test_each_temperature_has_a_chart_with_a_line_for_each_judge_and_all_have_th
 
 def test_alpaca_eval_s_rows_are_apart_by_judge_and_say_who_judged_when_and_against_what() -> None:
     other = report_data.full().annotated[0] | {"annotator": "llama", "judged_on": "2026-12-01", "name": "iteration_1"}
-    first, second = annotated.alpaca_eval([*full().annotated, other])
+    best = report_data.full().annotated[0] | {"name": "better", "win_rate": 40.0}
+    first, second = annotated.alpaca_eval([*reversed(full().annotated), other, best])
     assert first.caption == "AlpacaEval, judged by weighted_alpaca_eval_gpt4.1 on 2026-11-26 against gpt4_turbo"
     assert second.caption == "AlpacaEval, judged by llama on 2026-12-01 against gpt4_turbo"
     rows = cells(first)
-    assert list(rows) == ["Base model", "Iteration 3", "seed"] and list(cells(second)) == ["Iteration 1"]
+    assert list(rows) == ["Base model", "Iteration 3", "better", "seed"] and list(cells(second)) == ["Iteration 1"]
     assert [cell.note for cell in rows["seed"]] == ["27.6 to 33.2", "full form", "", "", "1 without"]
     assert texts(first)["Iteration 3"] == ["27.90 %", "24.90 %", "1.41", "1,832", "804"]
     page = render(full())
@@ -125,6 +126,8 @@ def test_alpaca_eval_s_rows_are_apart_by_judge_and_say_who_judged_when_and_again
 def test_ifeval_and_lm_eval_have_rows_where_they_were_run() -> None:
     data = full()
     assert texts(annotated.ifeval(data.ifeval))["Iteration 3"] == ["27.0 %", "39.0 %", "27.0 %", "39.0 %", "510"]
+    unread = {3: dict(data.ifeval[3]) | {"strict": None, "loose": None}}
+    assert texts(annotated.ifeval(unread))["Iteration 3"][:4] == ["–"] * 4
     assert annotated.not_covered(data.ifeval).endswith("language:response_language (31).")
     figure = cells(annotated.lm_eval(data.lm_eval))["arc_easy, acc"][0]
     assert (figure.text, figure.note) == ("0.4412", "± 0.0102")
@@ -135,9 +138,10 @@ def test_alarms_stand_at_the_top_and_beside_their_measure() -> None:
     data = full()
     assert watched.alarms(data.watches) == ["Iteration 3: Refusals on harmless prompts rose from 5 % to 35 %."]
     table = watched.measures(data.watches, 3)
-    assert [cell.warning for cell in cells(table)["Refusals"]] == ["", "", "", "alarm"]
+    assert [cell.warning for cell in cells(table)["Refusals"]] == ["", "cannot tell", "cannot tell", "alarm"]
     assert texts(table)["Refusals"] == ["5.0 %", "15.0 %", "25.0 %", "35.0 %"]
-    assert cells(table)["Distinct 2"][1].note == "−0.6 to −1.4"
+    assert cells(table)["Distinct 2"][1].note == "−1.4 to −0.6"
+    assert texts(table)["Estimated KL per token"] == ["0.000", "0.210", "0.420", "0.630"]
     head = render(data).partition("<main>")[0]
     assert "1 alarm of the watch" in head and "rose from 5 % to 35 %" in head
     assert "alarm" not in render(demo()).partition("</style>")[2].partition("<main>")[0]
