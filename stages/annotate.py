@@ -47,11 +47,11 @@ def main(name: str, outputs: Path, reference: Path, annotators: Path, results: P
         _check_some(preferences, annotator)
         measured["judged_on"] = max((kept["date"] for kept in questions.answered), default=date.today().isoformat())
     common.warn(_unpriced(annotator, questions))
-    found = _result(name, annotator, (own, others), matched, preferences, params)
+    found = _result(name, annotator, (own, others), matched, preferences, params) | _cost(questions)
     names = others.generator, name
     rows = alpaca_results.annotations(preferences, matched.pairs, names, annotator.name)
     records.write_json(results / "annotations.json", rows)
-    records.write_json(results / "result.json", records.rounded(found, 6) | _cost(questions))
+    records.write_json(results / "result.json", found)
 
 
 def _answers(given: str | None, path: Path, key: str) -> Answers:
@@ -130,7 +130,7 @@ def _result(
         "outputs": params.eval.compare_with.get(name) or name,
         "outputs_sha256": own.sha256,
         "config": annotator.resolved,
-        **found,
+        **records.rounded(found, 6),
         "said": matched.said,
     }
 

@@ -174,6 +174,7 @@ def test_published_pairs_are_trained_on_without_sampling_and_ranking(
         ("mistral-7b-qlora", "mistral-7b-lora"),
         ("sppo", "mistral-7b"),
         ("published-data", "mistral-7b"),
+        ("alpaca-eval", "mistral-7b"),
     ],
 )
 def test_a_recipe_that_starts_from_another_says_only_what_differs(
