@@ -73,6 +73,7 @@ def schedule(iterations: int, overrides: DictConfig, *, _root_: DictConfig) -> D
                 | {step: overrides.get(key, {}).get(step, {}) for step in STEPS}
                 for key, n in numbers.items()
             },
+            "annotated": _annotated(_root_, iterations),
             "sampled": {} if published else {key: {"previous": n - 1} for key, n in numbers.items()},
             # One hands on to the next, up to the last iteration that trains on them.
             "earlier": {
@@ -87,7 +88,6 @@ def schedule(iterations: int, overrides: DictConfig, *, _root_: DictConfig) -> D
                     for n in range(1, iterations + 1)
                 },
             },
-            "annotated": _annotated(_root_, iterations),
             # Each where it is asked for; a model is in the mapping, since DVC would drop an empty one.
             "ifeval": _models(range(iterations + 1) if _root_.eval.get("ifeval") is not None else ()),
             "lm_eval": _models(_root_.get("lm_eval", {}).get("iterations") or ()),
