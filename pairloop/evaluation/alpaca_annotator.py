@@ -125,7 +125,7 @@ def verdicts(annotator: Annotator, pairs: Sequence[Pair], questions: Questions) 
         RankingError: the annotator does not answer, or would cost more than it may.
         EngineError: the package does not load.
     """
-    keys = [(one.instruction, one.reference, one.own) for one in pairs]
+    keys = [(_plain(one.instruction), _plain(one.reference), _plain(one.own)) for one in pairs]
     rows = [dict(zip(("instruction", "output_1", "output_2"), key, strict=True)) for key in keys]
     with tempfile.TemporaryDirectory() as folder, _quiet():
         one = _loaded(annotator, Path(folder))
@@ -140,6 +140,14 @@ def verdicts(annotator: Annotator, pairs: Sequence[Pair], questions: Questions) 
             f"{lost[0][0]!r:.60}: its annotations do not match the answers"
         )
     return [_preference(given[key]) for key in keys]
+
+
+def _plain(text: str) -> str:
+    """The text without the marks at which the package cuts a prompt into messages.
+
+    As they are, an answer that holds them would end the question, and go on in the judge's own voice.
+    """
+    return text.replace("<|im_", "<| im_")
 
 
 def _preference(value: Any) -> float | None:
