@@ -4,14 +4,15 @@ import re
 from collections.abc import Mapping, Sequence
 
 from pairloop.report.data import Metrics
-from pairloop.report.formats import DASH, SPACE, number, percent, plain
+from pairloop.report.formats import DASH, SPACE, excerpt, number, percent, plain
 from pairloop.report.standing import cannot_tell
 from pairloop.report.tables import Cell, Group, Row, Table
 
 
 def alarms(watches: Mapping[int, Metrics]) -> list[str]:
     """Every alarm, the last iteration's first, each said once with its iteration."""
-    return [f"Iteration {n}: {said}" for n in sorted(watches, reverse=True) for said in watches[n]["alarms"]]
+    newest = sorted(watches, reverse=True)
+    return [f"Iteration {n}: {excerpt(said, 400)}" for n in newest for said in watches[n]["alarms"]]
 
 
 def measures(watches: Mapping[int, Metrics], last: int) -> Table | None:
