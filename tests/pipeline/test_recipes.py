@@ -6,9 +6,7 @@ this process, each only if all that it depends on is there, and must leave all t
 
 import json
 import re
-import shlex
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from conftest import ROOT, Project, new_project
 from models.chat_templates import MISTRAL
 from omegaconf import OmegaConf
 from pairrm_data import write_checkpoints
+from stage_runs import stages
 
 from pairloop import params as parameters
 from pairloop.errors import ParameterError
@@ -56,25 +55,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Run every stage of the project in its order, and return their names."""
-    import networkx
-    from dvc.repo import Repo
-
     monkeypatch.chdir(folder)
     monkeypatch.setenv("DVC_ROOT", str(folder))
-    with Repo(str(folder)) as repo:
-        order = list(networkx.dfs_postorder_nodes(repo.index.graph))
-        jobs = [(s.name, s.cmd, [str(d) for d in s.deps], [str(out) for out in s.outs]) for s in order]
-    for name, command, needs, makes in jobs:
-        python, option, module, *words = shlex.split(command)
-        assert (python, option) == ("python", "-m")
-        missing = [path for path in needs if not Path(path).exists()]
-        assert not missing, f"{name} needs {missing}"
-        for path in makes:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-        found = CliRunner().invoke(import_module(module).main, words)
-        assert found.exit_code == 0, f"{name}: {found.output}\n{found.exception!r}"
-        assert all(Path(path).exists() for path in makes), name
-    return [name for name, *_ in jobs]
+    found = stages(folder)
+    for stage in found.values():
+        stage.run()
+    return list(found)
 
 
 @pytest.fixture
