@@ -32,6 +32,10 @@ class TrainingError(PairloopError):
     """Training cannot go on: no pairs, or a loss that is not a number."""
 
 
+class AlarmError(PairloopError):
+    """An iteration has made a model worse, and the run is to stop there. Names the measures."""
+
+
 class EngineError(PairloopError):
     """What computes elsewhere cannot be had, or fails: not installed, not reached, no such device, dead actors."""
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pairloop.evaluation import judging, measuring, stored
+from pairloop.evaluation import benign, judging, measuring, stored, watch
 from pairloop.evaluation.measuring import Measured
 from pairloop.evaluation.settings import Means, Models
 from pairloop.evaluation.stored import Before, Stored
@@ -26,6 +26,9 @@ from stages import common
 @click.argument("previous", type=Path)
 @click.argument("answered", type=Path)
 @click.argument("results", type=Path)
+@click.argument("chosen", type=Path)
+@click.argument("first_chosen", type=Path)
+@click.argument("watched", type=Path)
 def main(
     iteration: int,
     base: Path,
@@ -35,11 +38,15 @@ def main(
     previous: Path,
     answered: Path,
     results: Path,
+    chosen: Path,
+    first_chosen: Path,
+    watched: Path,
 ) -> None:
-    """Answer HELD_OUT with POLICY into ANSWERED, and write metrics, outputs and judgements into RESULTS.
+    """Answer HELD_OUT with POLICY into ANSWERED, and write metrics, outputs, judgements and watch into RESULTS.
 
     HELD_OUT are prompts for iteration 0, and what it ANSWERED for the others, which are compared with it; from
-    iteration 2 on also with PREVIOUS, which iteration n-1 ANSWERED.
+    iteration 2 on also with PREVIOUS, which iteration n-1 ANSWERED. CHOSEN and FIRST_CHOSEN are the pairs that training
+    holds out in this iteration and in the first, and WATCHED is the watch of iteration 0, which reads none of them.
     """
     params = common.load()
     models = Models(policy, base, teacher)
@@ -47,11 +54,15 @@ def main(
     before = Before(_answers(held_out, iteration >= 1), _answers(previous, iteration >= 2))
     prompts = before.base.prompts if before.base else _held_out(held_out, params)
     with common.clock(results / "time" / "eval.json") as measured, ray.disconnected():
-        found = measuring.measured(models, prompts, before, answered, means)
+        harmless = benign.prompts(params.watch.benign)
+        found, unrefused = measuring.measured(models, prompts, harmless, before, answered, means)
+        earlier = watched if iteration else None
+        seen = watch.watched(found[0], unrefused, earlier, (chosen, first_chosen), models, means)
         measured["tokens"] = sum(one.answers.tokens for one in found)
     _warn(found, means)
     records.write(answered, records.ANSWER, [one.answers.rows for one in found])
     records.write_json(results / "metrics.json", records.rounded(measuring.metrics(found, models, means)))
+    records.write_json(results / "watch.json", records.rounded(seen))
     records.write_json(results / "model_outputs.json", measuring.outputs(found[0], f"iteration_{iteration}"))
     records.write_json(results / "judgements.json", measuring.judgements(found[0]))
 

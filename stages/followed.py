@@ -35,8 +35,8 @@ def main(pipeline: Path, authored: Path, pairs: Path, held_out: Path, page: Path
     places = [(path, "written by hand") for path in sorted(authored.glob("*.jsonl"))]
     for step in diagram.steps(pipeline):
         stage = f"{step.name}@1" if step.each else step.name
-        # `earlier` hands on the pairs of before: there is nothing to hand on to the first iteration.
-        written = () if step.name == "earlier" else step.writes
+        # Not in every run, and not of the first iteration.
+        written = () if step.name in ("earlier", "gate") else step.writes
         places += [(Path(_first(path)), f"written by `{stage}`") for path in written]
     for part, start in (("learnt", pairs), ("held out", held_out)):
         prompt = records.read_unchecked(start)[0]

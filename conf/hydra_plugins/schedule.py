@@ -22,6 +22,7 @@ FILES = {
     "judge": ("model",),
     "train": ("launcher",),
     "pair": ("published",),
+    "watch": ("benign",),
     "eval": ("annotator", "reference_outputs", "difficulties", "ifeval"),
     "lm_eval": ("include_path",),
 }
@@ -38,6 +39,12 @@ EARLIER = "data/iteration_{}/earlier.parquet"
 
 ANSWERS = "data/iteration_{}/answers.parquet"
 """A model's answers to the held-out prompts, which later ones are compared with."""
+
+ALARMS = "results/iteration_{}/watch.json"
+"""What the watch found of an iteration's model."""
+
+GATE = "results/iteration_{}/gate.json"
+"""That an iteration raised no alarm, where one would stop the run."""
 
 
 def schedule(iterations: int, overrides: DictConfig, *, _root_: DictConfig) -> DictConfig:
@@ -62,32 +69,32 @@ def schedule(iterations: int, overrides: DictConfig, *, _root_: DictConfig) -> D
     published = OmegaConf.select(_root_, "pair.published") is not None
     # String keys: DVC drops foreach stages whose keys are numbers.
     numbers = {str(n): n for n in range(1, iterations + 1)}
+    stopping = OmegaConf.select(_root_, "watch.stop") is True
     replaying = [n for n in numbers.values() if n > 1 and _train(_root_, overrides, n, "data") != "current"]
     return OmegaConf.create(
         {
             "iterations": {
                 key: {"previous": n - 1}
                 | _read(n, published)
+                | {"gate": _gate(n, stopping)}
                 | {"earlier": EARLIER.format(n) if n in replaying else NO_FILE}
                 | {"wins": _wins(n, published, _train(_root_, overrides, n, "loss"))}
                 | {step: overrides.get(key, {}).get(step, {}) for step in STEPS}
                 for key, n in numbers.items()
             },
             "annotated": _annotated(_root_, iterations),
-            "sampled": {} if published else {key: {"previous": n - 1} for key, n in numbers.items()},
+            "sampled": {
+                key: {"previous": n - 1, "gate": _gate(n, stopping)} for key, n in numbers.items() if not published
+            },
+            # Every iteration that another follows, where an alarm keeps that one from beginning.
+            "gated": {str(n): {"alarms": ALARMS.format(n)} for n in range(1, iterations) if stopping},
             # One hands on to the next, up to the last iteration that trains on them.
             "earlier": {
                 str(n): {"previous": n - 1, "before": EARLIER.format(n - 1) if n > 2 else NO_FILE}
                 | {"responses": _read(n - 1, published)["responses"]}
                 for n in range(2, max(replaying, default=1) + 1)
             },
-            "models": {
-                "0": {"prompts": "data/eval.parquet", "previous": NO_FILE},
-                **{
-                    str(n): {"prompts": ANSWERS.format(0), "previous": ANSWERS.format(n - 1) if n > 1 else NO_FILE}
-                    for n in range(1, iterations + 1)
-                },
-            },
+            "models": {"0": _base(), **{key: _model(n) for key, n in numbers.items()}},
             # Each where it is asked for; a model is in the mapping, since DVC would drop an empty one.
             "ifeval": _models(range(iterations + 1) if _root_.eval.get("ifeval") is not None else ()),
             "lm_eval": _models(_root_.get("lm_eval", {}).get("iterations") or ()),
@@ -122,6 +129,27 @@ def _read(number: int, published: bool) -> dict[str, str]:
     return {"slice": f"{folder}/prompts.parquet"} | {
         name: f"{folder}/{name}.parquet" for name in ("rankings", "responses")
     }
+
+
+def _base() -> dict[str, str]:
+    """What the evaluation of iteration 0 reads: nothing of training, and nobody's answers."""
+    return {"prompts": "data/eval.parquet", **dict.fromkeys(("previous", "chosen", "first_chosen", "watch"), NO_FILE)}
+
+
+def _model(number: int) -> dict[str, str]:
+    """What that of another reads: answers of iteration 0 and of the one before, and for the watch held-out pairs."""
+    return {
+        "prompts": ANSWERS.format(0),
+        "previous": ANSWERS.format(number - 1) if number > 1 else NO_FILE,
+        "chosen": f"data/test_iteration_{number}.parquet",
+        "first_chosen": "data/test_iteration_1.parquet",
+        "watch": ALARMS.format(0),
+    }
+
+
+def _gate(number: int, stopping: bool) -> str:
+    """What lets an iteration begin: that the one before it raised no alarm."""
+    return GATE.format(number - 1) if stopping and number > 1 else NO_FILE
 
 
 def _wins(number: int, published: bool, losses: Any) -> str:

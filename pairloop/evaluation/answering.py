@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import fsum
 from pathlib import Path
 
+from pairloop.evaluation import benign
 from pairloop.evaluation.settings import Means, Models, Setting
 from pairloop.files.records import PROMPT, Row
 from pairloop.models import extrapolated
@@ -26,14 +27,17 @@ class Answers:
     """How they were given."""
 
     rows: list[Row]
-    """A row of records.ANSWER for each prompt, but for `judged`, with the `token_ids` of each answer."""
+    """A row of records.ANSWER for each prompt, but for `judged`, with the `token_ids` of each answer and their
+    `token_logps`."""
 
     tokens: int
     """Sampled for them, those of answers that were not picked among them."""
 
 
-def answered(models: Models, settings: Sequence[Setting], prompts: Sequence[Row], means: Means) -> list[Answers]:
-    """A model's answers in each setting.
+def answered(
+    models: Models, settings: Sequence[Setting], prompts: Sequence[Row], harmless: Sequence[Row], means: Means
+) -> tuple[list[Answers], list[Row]]:
+    """A model's answers in each setting, and rows of records.RESPONSE with its greedy ones to the harmless prompts.
 
     Every model and setting draws from the same random streams, so that only the models differ. The model is out of
     memory before a ranker that picks comes in.
@@ -42,24 +46,39 @@ def answered(models: Models, settings: Sequence[Setting], prompts: Sequence[Row]
         models: `policy` answers, and is moved on from `base` where a setting asks for it.
         settings: what to answer in, those that move the model on last.
         prompts: columns as in records.PROMPT.
+        harmless: likewise, those that are answered to see whether they are refused.
         means: with what.
     """
-    found = _sampled(models.policy, models, [one for one in settings if not one.moved_on], prompts, means)
+    policy = Policy(models.policy, models.base, means.params.base.dtype)
+    found = _sampled(policy, [one for one in settings if not one.moved_on], prompts, means)
+    said = _unrefused(policy, harmless, means)
+    del policy
     for setting in settings:
         if setting.moved_on:
             with extrapolated.moved(models.policy, models.base, setting.moved_on, means.scratch) as folder:
-                found += _sampled(folder, models, [setting], prompts, means)
-    return [_best(one, models, means) if one.setting.best_of > 1 else one for one in found]
+                beyond = Policy(folder, models.base, means.params.base.dtype)
+                found += _sampled(beyond, [setting], prompts, means)
+                del beyond
+    return [_best(one, models, means) if one.setting.best_of > 1 else one for one in found], said
 
 
-def _sampled(
-    folder: Path, models: Models, settings: Sequence[Setting], prompts: Sequence[Row], means: Means
-) -> list[Answers]:
+def _unrefused(policy: Policy, harmless: Sequence[Row], means: Means) -> list[Row]:
+    """Answers to harmless prompts, together, by the model that is in memory."""
+    if not harmless:
+        return []
+    sampling = benign.sampling(means.params.watch.benign_tokens)
+    speaker = _speaker(policy, sampling, len(harmless), means)
+    shards = answers.answer(harmless, speaker, (means.params.seed, STREAM), 1)
+    return means.collect(shards, len(harmless), f"{means.label}, harmless prompts")
+
+
+def _sampled(policy: Policy, settings: Sequence[Setting], prompts: Sequence[Row], means: Means) -> list[Answers]:
     """All answers in each setting, those to pick from among them; the model is loaded once."""
-    policy = Policy(folder, models.base, means.params.base.dtype)
     found = []
     for setting in settings:
-        speaker = _speaker(policy, setting, means)
+        own = means.params.eval
+        sampling = Sampling(setting.temperature, own.top_p, own.top_k, own.max_new_tokens)
+        speaker = _speaker(policy, sampling, own.shard_prompts, means)
         shards = answers.answer(prompts, speaker, (means.params.seed, STREAM), max(setting.samples, setting.best_of))
         said = means.collect(shards, len(prompts), _label(means, setting))
         rows = [_row(*both, setting) for both in zip(prompts, said, strict=True)]
@@ -67,13 +86,12 @@ def _sampled(
     return found
 
 
-def _speaker(policy: Policy, setting: Setting, means: Means) -> Speaker:
-    params, own = means.params, means.params.eval
-    sampling = Sampling(setting.temperature, own.top_p, own.top_k, own.max_new_tokens)
+def _speaker(policy: Policy, sampling: Sampling, shard_prompts: int, means: Means) -> Speaker:
+    params = means.params
     parallel = params.vllm.tensor_parallel_size if params.eval_sampler == "vllm" else None
     away = actors(params, (policy.base, policy.folder), parallel)
     engine = params.eval_sampler, params.vllm
-    return Speaker(policy, sampling, own.shard_prompts, means.scratch, *engine, elsewhere=away)
+    return Speaker(policy, sampling, shard_prompts, means.scratch, *engine, elsewhere=away)
 
 
 def actors(params: Params, needs: Sequence[Path], parallel: int | None) -> ray.Actors | None:
@@ -92,7 +110,7 @@ def _row(prompt: Row, said: Row, setting: Setting) -> Row:
         {name: prompt[name] for name in PROMPT}
         | {name: said[name] for name in ("responses", "finish_reasons", "token_counts", "token_ids")}
         | setting.columns
-        | {"logps": None if logps is None else [fsum(own) for own in logps]}
+        | {"logps": None if logps is None else [fsum(own) for own in logps], "token_logps": logps}
     )
 
 
@@ -127,5 +145,5 @@ def _places(own: Row) -> range:
 
 def _only(row: Row, place: int) -> Row:
     """The row with one of its answers."""
-    lists = ("responses", "finish_reasons", "token_counts", "token_ids", "logps")
+    lists = ("responses", "finish_reasons", "token_counts", "token_ids", "logps", "token_logps")
     return row | {name: row[name] and [row[name][place]] for name in lists}

@@ -62,16 +62,16 @@ def at_equal_length(found: Wins, own: Sequence[Sequence[str]], theirs: Sequence[
     return length_controlled(flat, [len(mine) for mine, _ in pairs], [len(other) for _, other in pairs])
 
 
-def passes(rows: Sequence[Row]) -> list[list[bool] | None]:
+def passes(rows: Sequence[Row], loosely: bool = False) -> list[list[bool] | None]:
     """For each row of answers whether each satisfies all constraints of the prompt; None for a prompt without any.
 
     Args:
         rows: of records.ANSWER.
+        loosely: without a frame around the answer, too: see `constraints.variants`.
     """
+    holds = constraints.holds_loosely if loosely else constraints.holds
     return [
-        [constraints.holds(json.loads(row["constraints"]), text) for text in row["responses"]]
-        if row["constraints"]
-        else None
+        [holds(json.loads(row["constraints"]), text) for text in row["responses"]] if row["constraints"] else None
         for row in rows
     ]
 
@@ -110,6 +110,15 @@ def constraint_rate(
         "gain_low": gain.low,
         "gain_high": gain.high,
     }
+
+
+def loose_rate(passing: Sequence[list[bool] | None], resamples: int, seed: int) -> dict[str, float] | None:
+    """pass_rate with low and high of what `passes` finds loosely; None if no prompt is constrained."""
+    shares_of = [statistics.fmean(own) for own in passing if own is not None]
+    if not shares_of:
+        return None
+    known = estimate(shares_of, resamples, seed)
+    return {"pass_rate": known.value, "low": known.low, "high": known.high}
 
 
 def form(rows: Sequence[Row]) -> dict[str, float]:

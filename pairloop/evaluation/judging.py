@@ -9,7 +9,7 @@ from pairloop.evaluation.answering import Answers, actors
 from pairloop.evaluation.settings import Means, Models
 from pairloop.evaluation.stored import ORDER, Stored
 from pairloop.files.records import Row
-from pairloop.rankers import scoring
+from pairloop.rankers import scoring, together
 
 Scores = list[list[tuple[float, float]]]
 """For each prompt and each of its samples: the score of the model's answer and of the other's."""
@@ -34,24 +34,44 @@ def kinds(means: Means) -> list[str]:
     return list(means.params.eval_rankers)
 
 
-def alone(found: Sequence[Answers], models: Models, means: Means) -> list[Answers]:
+def alone(found: Sequence[Answers], read: bool, models: Models, means: Means) -> list[Answers]:
     """The same answers, with `judged`: the scores by those judges that look at nothing but an answer itself.
 
     Args:
-        found: a model's answers in each setting.
+        found: a model's answers in each setting, the main one first.
+        read: whether those of the main setting get `base_logps`, too: the base's log p of each answer's text, in nats.
+            It is read together with them where a judge reads with the base.
         models: what the judges read with.
         means: who judges, and with what.
     """
     asked = [kind for kind in kinds(means) if kind in scoring.ALONE]
-    said = _scores([one.rows for one in found], asked, models, means)
+    first = [*asked, *([scoring.LOG_PROBABILITY] if read else [])]
+    said = _scores([one.rows for one in found], [first, *[asked] * (len(found) - 1)], models, means)
     return [replace(one, rows=_judged(one.rows, own)) for one, own in zip(found, said, strict=True)]
 
 
 def _judged(rows: Sequence[Row], said: Mapping[str, Sequence[Row]]) -> list[Row]:
+    judges = {judge: own for judge, own in said.items() if judge != scoring.LOG_PROBABILITY}
+    read = said.get(scoring.LOG_PROBABILITY)
     return [
-        row | {"judged": json.dumps({judge: own[i]["scores"] for judge, own in said.items()})}
+        row
+        | {"judged": json.dumps({judge: own[i]["scores"] for judge, own in judges.items()})}
+        | ({"base_logps": read[i]["scores"]} if read else {})
         for i, row in enumerate(rows)
     ]
+
+
+def log_probabilities(rows: Sequence[Row], models: Models, means: Means) -> list[list[float]]:
+    """The base's log p of each response's text, in nats, without an end token.
+
+    Args:
+        rows: `prompt`, `responses` and `constraints` are read.
+        models: `base` reads.
+        means: with what.
+    """
+    kind = scoring.LOG_PROBABILITY
+    [said] = _scores([rows], [[kind]], models, means)
+    return [row["scores"] for row in said[kind]]
 
 
 def beside(pairs: Sequence[tuple[Answers, list[Row]]], models: Models, means: Means) -> list[Beside]:
@@ -65,7 +85,7 @@ def beside(pairs: Sequence[tuple[Answers, list[Row]]], models: Models, means: Me
         means: who judges, and with what.
     """
     asked = [kind for kind in kinds(means) if kind not in scoring.ALONE]
-    said = _scores([_questions(own.rows, opponent) for own, opponent in pairs], asked, models, means)
+    said = _scores([_questions(own.rows, opponent) for own, opponent in pairs], [asked] * len(pairs), models, means)
     return [_beside(*pair, found, means) for pair, found in zip(pairs, said, strict=True)]
 
 
@@ -128,17 +148,38 @@ def configured(kind: str, models: Models, means: Means) -> scoring.Ranking:
 
 
 def _scores(
-    batches: Sequence[Sequence[Row]], asked: Sequence[str], models: Models, means: Means
+    batches: Sequence[Sequence[Row]], asked: Sequence[Sequence[str]], models: Models, means: Means
 ) -> list[dict[str, list[Row]]]:
-    """For each batch of rows and each judge what `scoring.score` gives, one judge after the other."""
-    said = {kind: _said(kind, batches, models, means) for kind in asked}
-    return [{kind: rows[i] for kind, rows in said.items()} for i in range(len(batches))]
+    """For each batch of rows, and each judge that is asked about it, what `scoring.score` gives.
+
+    Judges that read with the same frozen model read together, and one such group comes after the other.
+    """
+    rankings = [configured(kind, models, means) for kind in dict.fromkeys(kind for own in asked for kind in own)]
+    said: list[dict[str, list[Row]]] = [{} for _ in batches]
+    for group in together.groups(rankings):
+        _ask(group, batches, asked, said, means)
+    return [{kind: found[kind] for kind in own} for found, own in zip(said, asked, strict=True)]
 
 
-def _said(kind: str, batches: Sequence[Sequence[Row]], models: Models, means: Means) -> list[list[Row]]:
-    """What one judge says of all batches. What it has in memory goes with this function."""
-    judge = configured(kind, models, means)
-    scoring.make_room(judge)
-    needs = [folder for folder in (models.base, models.teacher) if folder.exists()]
-    settings = means.params.eval.shard_prompts, means.scratch, actors(means.params, needs, judge.parallel)
-    return [means.collect(scoring.score(rows, judge, *settings), len(rows), f"judge {kind}") for rows in batches]
+def _ask(
+    group: Sequence[scoring.Ranking],
+    batches: Sequence[Sequence[Row]],
+    asked: Sequence[Sequence[str]],
+    said: Sequence[dict[str, list[Row]]],
+    means: Means,
+) -> None:
+    """Add to `said` what a group of judges says of all batches. What it has in memory goes with this function."""
+    group = [replace(one) for one in group]
+    scoring.make_room(group[0])
+    places = group[0].places
+    needs = [folder for folder in (places.base, places.teacher) if folder.exists()]
+    parallel = max((one.parallel or 0 for one in group), default=0) or None
+    settings = means.params.eval.shard_prompts, means.scratch, actors(means.params, needs, parallel)
+    for rows, own, found in zip(batches, asked, said, strict=True):
+        judges = [one for one in group if one.kind in own]
+        if judges and rows:
+            label = f"judge {' and '.join(one.kind for one in judges)}"
+            each = means.collect(together.score_together(rows, judges, *settings), len(rows), label)
+            found.update({one.kind: [row[one.kind] for row in each] for one in judges})
+        else:
+            found.update({one.kind: [] for one in judges})

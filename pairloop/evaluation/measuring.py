@@ -29,12 +29,15 @@ class Measured:
     """Beside those of the iteration before, in the same setting; None where that is iteration 0, or none."""
 
 
-def measured(models: Models, prompts: Sequence[Row], before: Before, own: Path, means: Means) -> list[Measured]:
-    """Answer the prompts in every setting, and have the answers judged.
+def measured(
+    models: Models, prompts: Sequence[Row], harmless: Sequence[Row], before: Before, own: Path, means: Means
+) -> tuple[list[Measured], list[Row]]:
+    """Answer the prompts in every setting, and have the answers judged; with the answers to the harmless prompts.
 
     Args:
         models: who answers, and what judges read with.
         prompts: columns as in records.PROMPT.
+        harmless: likewise: see `answering.answered`.
         before: what to compare with; without an answer of iteration 0, this is iteration 0, beside itself.
         own: the file that the answers will stand in.
         means: with what.
@@ -44,13 +47,15 @@ def measured(models: Models, prompts: Sequence[Row], before: Before, own: Path, 
     """
     asked = settings(means.params.eval, base=before.base is None)
     _check(before, asked, means)
-    found = judging.alone(answered(models, asked, prompts, means), models, means)
+    answers, unrefused = answered(models, asked, prompts, harmless, means)
+    found = judging.alone(answers, before.base is not None, models, means)
+    del answers
     base = before.base or Stored(own, [row for one in found for row in one.rows])
     opponents = [(one, base.given(_reference(one.setting, asked[0]))) for one in found]
     earlier = [(one, before.previous.given(one.setting)) for one in found] if before.previous else []
     said = judging.beside([*opponents, *earlier], models, means)
     beside_previous: Sequence[Beside | None] = said[len(found) :] or [None] * len(found)
-    return [Measured(*three) for three in zip(found, said[: len(found)], beside_previous, strict=True)]
+    return [Measured(*three) for three in zip(found, said[: len(found)], beside_previous, strict=True)], unrefused
 
 
 def _check(before: Before, asked: Sequence[Setting], means: Means) -> None:
@@ -92,7 +97,6 @@ def _named(found: Measured, models: Models, means: Means) -> Row:
 
 def _numbers(found: Measured, models: Models, means: Means) -> Row:
     resamples, seed, rows = means.params.eval.bootstrap, means.params.seed, found.answers.rows
-    held = comparison.passes(rows), comparison.passes(found.base.opponent)
     won = {judge: comparison.wins(scores) for judge, scores in found.base.scores.items()}
     return {
         "prompts": len(rows),
@@ -101,8 +105,17 @@ def _numbers(found: Measured, models: Models, means: Means) -> Row:
         "temperature": found.answers.setting.temperature,
         "win_rate": {judge: _rates(judge, own, found, models, means) for judge, own in won.items()},
         "agreement": agreement({judge: comparison.shares(own) for judge, own in won.items()}),
-        "constraints": comparison.constraint_rate(*held, resamples, seed),
+        "constraints": _constraints(found, resamples, seed),
     } | comparison.form(rows)
+
+
+def _constraints(found: Measured, resamples: int, seed: int) -> Row | None:
+    rows = found.answers.rows
+    strict = comparison.constraint_rate(
+        comparison.passes(rows), comparison.passes(found.base.opponent), resamples, seed
+    )
+    loose = comparison.loose_rate(comparison.passes(rows, loosely=True), resamples, seed)
+    return {**strict, "loose": loose} if strict else None
 
 
 def _rates(judge: str, won: comparison.Wins, found: Measured, models: Models, means: Means) -> Row:

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pairloop.measures.texts import words
 from pairloop.work.shards import seed_of
@@ -57,6 +58,26 @@ def estimate(values: Sequence[float], resamples: int, seed: int, groups: Sequenc
         rng=np.random.default_rng(seed_of(seed, "bootstrap")),
     ).confidence_interval
     return Estimate(mean, float(found.low), float(found.high))
+
+
+def resamples_of(count: int, resamples: int, seed: int, stream: str = "bootstrap") -> Any:
+    """How often each of `count` prompts is drawn in each resample: an array [resamples, count] of whole numbers.
+
+    For what is no mean of values: count it for every row, and take `interval` of what comes out. Other streams are
+    drawn independently of each other.
+    """
+    import numpy as np
+
+    draw = np.random.default_rng(seed_of(seed, stream))
+    return draw.multinomial(count, np.full(count, 1 / count), size=resamples)
+
+
+def interval(value: float, resampled: Any) -> Estimate:
+    """A value with the 2.5th and the 97.5th percentile of an array of resampled ones."""
+    import numpy as np
+
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return Estimate(value, float(low), float(high))
 
 
 def rank_correlation(values: Sequence[float], others: Sequence[float]) -> float | None:

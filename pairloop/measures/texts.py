@@ -1,6 +1,8 @@
 """What shows in a text by itself: how long it is, that it refuses, and that it loops."""
 
 import re
+import unicodedata
+from collections import Counter
 from functools import cache
 from typing import Any
 
@@ -72,3 +74,24 @@ def repetitive(text: str) -> bool:
     told = words(text.lower())
     sequences = [tuple(told[i : i + 4]) for i in range(len(told) - 3)]
     return len(sequences) >= 4 and len(set(sequences)) < 0.75 * len(sequences)
+
+
+def script(text: str) -> str | None:
+    """The script that most of a text's letters are of, as Unicode names it: LATIN, CYRILLIC, ARABIC, HANGUL, ...
+
+    Chinese characters and kana are both CJK, since Japanese mixes them. None where there is no letter.
+    """
+    names = Counter(unicodedata.name(letter, "UNKNOWN").split()[0] for letter in text if letter.isalpha())
+    for kana in ("HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA"):
+        names["CJK"] += names.pop(kana, 0)
+    most = max(names, key=lambda name: names[name])
+    return most if names[most] else None
+
+
+def in_another_script(text: str, than: str) -> bool:
+    """Whether an answer is written in another script `than` its prompt; not where one of them has no letters.
+
+    A sign of a model that has left its language. It tells Chinese from English, and not German from English.
+    """
+    own, asked = script(text), script(than)
+    return None not in (own, asked) and own != asked

@@ -21,6 +21,7 @@ from pairloop.params.rankers import KINDS, Encoder, Kind, Rankers
 from pairloop.params.ranking import Eval, Pair, Rank, Teach
 from pairloop.params.settings import Count, Section
 from pairloop.params.training import Train
+from pairloop.params.watching import Watch
 
 __all__ = [
     "KINDS",
@@ -40,6 +41,7 @@ __all__ = [
     "Ray",
     "Teach",
     "Train",
+    "Watch",
     "parse",
     "replaced",
     "sections",
@@ -72,6 +74,7 @@ class Params(Section):
     pair: Pair = Field(default_factory=Pair)
     train: Train = Field(default_factory=Train)
     eval: Eval = Field(default_factory=Eval)
+    watch: Watch = Field(default_factory=Watch)
     lm_eval: LmEval = Field(default_factory=LmEval)
 
     @model_validator(mode="after")

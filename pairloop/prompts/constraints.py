@@ -112,6 +112,27 @@ def holds(constraints: list[Constraint], response: str) -> bool:
     return all(check(c, response) for c in constraints)
 
 
+def holds_loosely(constraints: list[Constraint], response: str) -> bool:
+    """Whether each constraint is satisfied by the response, or by one of its `variants`; True if there are none.
+
+    Each may be satisfied by another variant, as in IFEval's loose accuracy.
+    """
+    tried = variants(response)
+    return all(any(check(c, text) for text in tried) for c in constraints)
+
+
+def variants(response: str) -> list[str]:
+    """A response, and what is left of it without a frame: IFEval's loose reading (arXiv 2311.07911, section 2.2).
+
+    Returns:
+        Eight texts: the response, without its first line ("Sure, here it is:"), without its last line, without both,
+        and each of these without asterisks, which are Markdown's marks.
+    """
+    lines = response.split("\n")
+    framed = [response, *("\n".join(part).strip() for part in (lines[1:], lines[:-1], lines[1:-1]))]
+    return [*framed, *(text.replace("*", "") for text in framed)]
+
+
 def _without_nulls(constraint: Any) -> Any:
     if not isinstance(constraint, dict):
         return constraint

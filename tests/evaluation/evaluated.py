@@ -27,6 +27,7 @@ def write_prompts(path: Path, prompts: list[str] = PROMPTS) -> None:
         for prompt in prompts
     ]
     records.write(path, records.PROMPT, [rows])
+    records.write(path.with_name("pairs.parquet"), records.PAIR, [])
 
 
 def write_adapter(base: Path, folder: Path, seed: int) -> Path:
@@ -44,11 +45,14 @@ def invoke(iteration: int, base: Path, policy: Path, params: dict[str, Any]) -> 
     """Run the verb in the current folder; iteration n reads answers_0.parquet and answers_{n-1}.parquet."""
     own = {"prompts": len(PROMPTS), "judges": ["likelihood"], "max_new_tokens": 12, "bootstrap": 100}
     Path("params.yaml").write_text(
-        json.dumps({"rank": {"ranker": "likelihood"}} | params | {"eval": own | params["eval"]})
+        json.dumps(
+            {"rank": {"ranker": "likelihood"}, "watch": {"benign": None}} | params | {"eval": own | params["eval"]}
+        )
     )
     held_out = "answers_0.parquet" if iteration else "eval.parquet"
     places = [str(base), "teacher", str(policy), held_out, f"answers_{iteration - 1}.parquet"]
     places += [f"answers_{iteration}.parquet", f"results_{iteration}"]
+    places += ["pairs.parquet", "pairs.parquet", "results_0/watch.json"]
     return CliRunner().invoke(verb.main, ["--iteration", str(iteration), *places])
 
 

@@ -1,0 +1,86 @@
+"""What the watch allows, and what it says where a measure leaves it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pairloop.evaluation.changes import Change
+from pairloop.params import Watch
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How far a measure may move."""
+
+    title: str
+    """What it measures, as a sentence begins with it."""
+
+    unit: str
+    """share, words, tokens, nats per token, nats per answer or perplexity."""
+
+    fall: float | None = None
+    """In its unit; None: as far as it will."""
+
+    rise: float | None = None
+    """Likewise."""
+
+    relative: bool = False
+    """Both are shares of iteration 0's value."""
+
+
+def limits(params: Watch) -> Mapping[str, Limit]:
+    """The limit of each measure."""
+    return {
+        "constraints": Limit("Prompts whose constraints all hold", "share", fall=params.constraints),
+        "constraints_loose": Limit("Prompts whose constraints hold loosely", "share", fall=params.constraints),
+        "refusals": Limit("Harmless prompts that are refused", "share", rise=params.refusals),
+        "repetition": Limit("Answers that loop", "share", rise=params.repetition),
+        "distinct_1": Limit("Different words among all words", "share", fall=params.distinct),
+        "distinct_2": Limit("Different pairs among all pairs of words", "share", fall=params.distinct),
+        "truncated": Limit("Answers that are cut off", "share", rise=params.truncated),
+        "another_script": Limit("Answers in another script than their prompt", "share", rise=params.another_script),
+        "estimated_kl_per_token": Limit("Estimated KL divergence from the base", "nats per token", rise=params.kl),
+        "estimated_kl_per_answer": Limit("Estimated KL divergence from the base", "nats per answer"),
+        "words": Limit("Mean length", "words", fall=params.shorter, rise=params.longer, relative=True),
+        "tokens": Limit("Mean length", "tokens"),
+        "chosen_perplexity": Limit(
+            "The base's perplexity on chosen answers", "perplexity", rise=params.perplexity, relative=True
+        ),
+    }
+
+
+def raised(found: Change, limit: Limit) -> bool:
+    """Whether a measure alarms: beyond its limit, and its interval leaves out no change."""
+    change = found.change
+    if change is None:
+        return False
+    scale = abs(found.base or 0.0) if limit.relative else 1.0
+    fell = limit.fall is not None and change.high < 0 and change.value < -limit.fall * scale
+    rose = limit.rise is not None and change.low > 0 and change.value > limit.rise * scale
+    return fell or rose
+
+
+def sentence(found: Change, limit: Limit) -> str:
+    """What a measure that alarms has done, with numbers."""
+    change, base = found.change, found.base
+    assert change is not None and base is not None
+    rose = change.value > 0
+    allowed = (limit.rise if rose else limit.fall) or 0.0
+    size, low, high = (_amount(value, limit.unit) for value in (change.value, change.low, change.high))
+    most = f"{100 * allowed:.4g} %" if limit.relative else _amount(allowed, limit.unit).lstrip("+")
+    return (
+        f"{limit.title} {'rose' if rose else 'fell'} from {_level(base, limit.unit)} to "
+        f"{_level(found.value.value, limit.unit)} ({size}, 95 % interval {low} to {high}, {found.prompts} prompts): "
+        f"more than the {most} that may be {'gained' if rose else 'lost'}."
+    )
+
+
+def _level(value: float, unit: str) -> str:
+    return f"{100 * value:.1f} %" if unit == "share" else f"{value:.2f}{_unit(unit)}"
+
+
+def _amount(value: float, unit: str) -> str:
+    return f"{100 * value:+.1f} points" if unit == "share" else f"{value:+.2f}{_unit(unit)}"
+
+
+def _unit(unit: str) -> str:
+    return "" if unit == "perplexity" else f" {unit}"

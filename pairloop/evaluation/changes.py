@@ -1,0 +1,218 @@
+"""The measures of the watch: each takes one model's answers and iteration 0's to a value, a change and intervals."""
+
+import json
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pairloop.evaluation import diversity
+from pairloop.evaluation.likely import Read
+from pairloop.files.records import Row
+from pairloop.measures.statistics import Estimate, estimate, interval, resamples_of
+from pairloop.measures.texts import in_another_script, repetitive, words
+from pairloop.prompts import constraints
+
+Value = Callable[[Row, int], float | None]
+"""What a measure is of the i-th answer in a row; None where the prompt has no part in it."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One measure of one model."""
+
+    value: Estimate
+    """With its 95 % interval over prompts."""
+
+    base: float | None
+    """Iteration 0's; None for iteration 0 itself."""
+
+    change: Estimate | None
+    """From `base` to `value`; None for iteration 0 itself."""
+
+    prompts: int
+    """That have a part in it."""
+
+
+def by_prompt(rows: Sequence[Row] | None, value: Value) -> list[float | None] | None:
+    """For each prompt the mean over its answers; None where the prompt has no part, and for no rows."""
+    return None if rows is None else [_mean([value(row, i) for i in range(len(row["responses"]))]) for row in rows]
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    told = [value for value in values if value is not None]
+    return statistics.fmean(told) if told else None
+
+
+def holds(row: Row, i: int) -> float | None:
+    """Whether all constraints of the prompt hold."""
+    return float(constraints.holds(json.loads(row["constraints"]), row["responses"][i])) if row["constraints"] else None
+
+
+def holds_loosely(row: Row, i: int) -> float | None:
+    """The same without a frame around the answer: see `constraints.variants`."""
+    if not row["constraints"]:
+        return None
+    return float(constraints.holds_loosely(json.loads(row["constraints"]), row["responses"][i]))
+
+
+def loops(row: Row, i: int) -> float:
+    """Whether the answer loops."""
+    return float(repetitive(row["responses"][i]))
+
+
+def truncated(row: Row, i: int) -> float:
+    """Whether the answer is cut off."""
+    return float(row["finish_reasons"][i] == "length")
+
+
+def another_script(row: Row, i: int) -> float:
+    """Whether the answer is in another script than its prompt."""
+    return float(in_another_script(row["responses"][i], row["prompt"]))
+
+
+def words_in(row: Row, i: int) -> float:
+    """Number of words."""
+    return float(len(words(row["responses"][i])))
+
+
+def tokens_in(row: Row, i: int) -> float:
+    """Number of tokens."""
+    return float(row["token_counts"][i])
+
+
+def paired(
+    own: Sequence[float | None] | None, base: Sequence[float | None] | None, resamples: int, seed: int
+) -> Change | None:
+    """A mean over prompts, and its change prompt by prompt.
+
+    Args:
+        own: for each prompt the model's value; None where it has no part.
+        base: iteration 0's on the same prompts; None: there is none to compare with.
+        resamples: of the prompts.
+        seed: the run's seed.
+
+    Returns:
+        None where no prompt has a part.
+    """
+    mine = [value for value in own or () if value is not None]
+    theirs = [value for value in base or () if value is not None]
+    if not mine:
+        return None
+    value = estimate(mine, resamples, seed)
+    if not theirs:
+        return Change(value, None, None, len(mine))
+    change = estimate([one - other for one, other in zip(mine, theirs, strict=True)], resamples, seed)
+    return Change(value, statistics.fmean(theirs), change, len(mine))
+
+
+def distinct(own: Sequence[Row], base: Sequence[Row] | None, n: int, resamples: int, seed: int) -> Change | None:
+    """distinct-n over all answers, at like numbers of words where there is something to compare with.
+
+    The base's value is that of its answers cut to the model's lengths: it differs from iteration to iteration.
+    """
+    texts = [text for row in own for text in row["responses"]]
+    prompts = [number for number, row in enumerate(own) for _ in row["responses"]]
+    drawn = resamples_of(len(own), resamples, seed)
+    if base is None:
+        mine = diversity.told(texts)
+        value = diversity.distinct(mine, n)
+        around = diversity.resampled(mine, prompts, n, drawn) if value is not None else None
+        return None if value is None else Change(diversity.estimated(value, around), None, None, len(own))
+    mine, theirs = diversity.alike(texts, [text for row in base for text in row["responses"]])
+    value, other = diversity.distinct(mine, n), diversity.distinct(theirs, n)
+    if value is None or other is None:
+        return None
+    around, others = (diversity.resampled(answers, prompts, n, drawn) for answers in (mine, theirs))
+    change = diversity.estimated(value - other, around - others)
+    return Change(diversity.estimated(value, around), other, change, len(own))
+
+
+def divergence(
+    rows: Sequence[Row],
+    read: Sequence[Sequence[Read | None]] | None,
+    per_token: bool,
+    resamples: int,
+    seed: int,
+) -> Change | None:
+    """Estimated KL divergence of the policy from the base, in nats: the mean of log p(policy) - log p(base).
+
+    Of the policy's own answers at temperature 1, as far as their words go: when to end is not counted. Without bias
+    only where they were sampled at temperature 1 from the whole vocabulary: top-p, top-k and lower temperatures prefer
+    what the policy finds likely, which shifts it. A single answer's term may be negative.
+
+    Args:
+        rows: with the policy's `token_logps`.
+        read: the base's log p of the same tokens, None of an answer that it has not read; None: the policy is the
+            base, and the divergence is 0, by definition.
+        per_token: the sum over all tokens divided by their number; else the mean over answers of their sums.
+        resamples: of the prompts.
+        seed: the run's seed.
+
+    Returns:
+        None where the engine gives no log-probabilities, or no answer has been read.
+    """
+    if read is None:
+        return Change(Estimate(0.0, 0.0, 0.0), None, None, len(rows))
+    if any(row["token_logps"] is None for row in rows):
+        return None
+    each = [_differences(row, own) for row, own in zip(rows, read, strict=True)]
+    told = [own for own in each if own]
+    if not told:
+        return None
+    sums = [math.fsum(nats for nats, _ in own) for own in told]
+    sizes = [float(sum(count for _, count in own) if per_token else len(own)) for own in told]
+    value = _ratio(sums, sizes, resamples_of(len(told), resamples, seed))
+    return Change(value, 0.0, value, len(told))
+
+
+def _differences(row: Row, read: Sequence[Read | None]) -> list[tuple[float, int]]:
+    """By how much the policy finds each answer that was read likelier, and its number of tokens."""
+    return [
+        (math.fsum(logps[: known[1]]) - known[0], known[1])
+        for logps, known in zip(row["token_logps"], read, strict=True)
+        if known
+    ]
+
+
+def perplexity(own: Sequence[Read], base: Sequence[Read], resamples: int, seed: int) -> Change | None:
+    """The base's perplexity: e to the mean of - log p over all tokens. Two sets of prompts, drawn independently.
+
+    Args:
+        own: of the answers that this iteration trains towards.
+        base: of those that iteration 1 trains towards, which the base wrote.
+        resamples: of the prompts.
+        seed: the run's seed.
+    """
+    if not own or not base:
+        return None
+    mine, theirs = (
+        _surprise(read, resamples_of(len(read), resamples, seed, stream))
+        for read, stream in ((own, "own"), (base, "base"))
+    )
+    value = interval(*map(_exp, mine))
+    if own == base:
+        return Change(value, value.value, Estimate(0.0, 0.0, 0.0), len(own))
+    change = interval(_exp(mine[0]) - _exp(theirs[0]), _exp(mine[1]) - _exp(theirs[1]))
+    return Change(value, float(_exp(theirs[0])), change, len(own))
+
+
+def _surprise(read: Sequence[Read], drawn: Any) -> tuple[float, Any]:
+    """Nats per token, and the same in each resample."""
+    import numpy as np
+
+    nats, counts = np.array([-total for total, _ in read]), np.array([float(count) for _, count in read])
+    return float(nats.sum() / counts.sum()), (drawn @ nats) / (drawn @ counts)
+
+
+def _exp(value: Any) -> Any:
+    import numpy as np
+
+    return np.exp(value)
+
+
+def _ratio(sums: Sequence[float], sizes: Sequence[float], drawn: Any) -> Estimate:
+    import numpy as np
+
+    return interval(math.fsum(sums) / math.fsum(sizes), (drawn @ np.array(sums)) / (drawn @ np.array(sizes)))
