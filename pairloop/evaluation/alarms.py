@@ -60,27 +60,42 @@ def raised(found: Change, limit: Limit) -> bool:
 
 
 def sentence(found: Change, limit: Limit) -> str:
-    """What a measure that alarms has done, with numbers."""
+    """What a measure that alarms has done, with numbers.
+
+    Such as "Harmless prompts that are refused rose from iteration 0's 0.0 % to 25.0 % (by 25.0 points, 95 % interval
+    8.3 to 41.7, over 24 prompts). Allowed is a rise of 5.0 points."
+    """
     change, base = found.change, found.base
     assert change is not None and base is not None
     rose = change.value > 0
-    allowed = (limit.rise if rose else limit.fall) or 0.0
-    size, low, high = (_amount(value, limit.unit) for value in (change.value, change.low, change.high))
-    most = f"{100 * allowed:.4g} %" if limit.relative else _amount(allowed, limit.unit).lstrip("+")
+    verb, allowed = ("rose", limit.rise) if rose else ("fell", limit.fall)
+    size, low, high = (_number(abs(value), limit.unit) for value in (change.value, *_span(change.low, change.high)))
+    most = f"{100 * (allowed or 0.0):.4g} %" if limit.relative else _with_unit(allowed or 0.0, limit.unit)
     return (
-        f"{limit.title} {'rose' if rose else 'fell'} from {_level(base, limit.unit)} to "
-        f"{_level(found.value.value, limit.unit)} ({size}, 95 % interval {low} to {high}, {found.prompts} prompts): "
-        f"more than the {most} that may be {'gained' if rose else 'lost'}."
+        f"{limit.title} {verb} from iteration 0's {_level(base, limit.unit)} to "
+        f"{_level(found.value.value, limit.unit)}{_unit(limit.unit)} (by {size}{_unit(limit.unit, 'points')}, "
+        f"95 % interval {low} to {high}, over {found.prompts} prompts). "
+        f"Allowed is a {'rise' if rose else 'fall'} of {most}."
     )
 
 
+def _span(low: float, high: float) -> tuple[float, float]:
+    """Both ends of the interval of a change, the smaller change first."""
+    return (low, high) if low > 0 else (high, low)
+
+
 def _level(value: float, unit: str) -> str:
-    return f"{100 * value:.1f} %" if unit == "share" else f"{value:.2f}{_unit(unit)}"
+    return f"{_number(value, unit)} %" if unit == "share" else _number(value, unit)
 
 
-def _amount(value: float, unit: str) -> str:
-    return f"{100 * value:+.1f} points" if unit == "share" else f"{value:+.2f}{_unit(unit)}"
+def _with_unit(value: float, unit: str) -> str:
+    return f"{_number(value, unit)}{_unit(unit, 'points')}"
 
 
-def _unit(unit: str) -> str:
-    return "" if unit == "perplexity" else f" {unit}"
+def _number(value: float, unit: str) -> str:
+    return f"{100 * value:.1f}" if unit == "share" else f"{value:.2f}"
+
+
+def _unit(unit: str, of_share: str = "") -> str:
+    named = {"share": of_share, "perplexity": ""}.get(unit, unit)
+    return f" {named}" if named else ""

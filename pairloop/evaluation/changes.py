@@ -4,7 +4,7 @@ import json
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pairloop.evaluation import diversity
@@ -107,34 +107,30 @@ def paired(
     return Change(value, statistics.fmean(theirs), change, len(mine))
 
 
-def distinct(own: Sequence[Row], base: Sequence[Row] | None, n: int, resamples: int, seed: int) -> Change | None:
+def distinct(own: Sequence[Row], base: Sequence[Row] | None, n: int) -> Change | None:
     """distinct-n over all answers, at like numbers of words where there is something to compare with.
 
     The base's value is that of its answers cut to the model's lengths: it differs from iteration to iteration.
     """
-    texts = [text for row in own for text in row["responses"]]
-    prompts = [number for number, row in enumerate(own) for _ in row["responses"]]
-    drawn = resamples_of(len(own), resamples, seed)
-    if base is None:
-        mine = diversity.told(texts)
-        value = diversity.distinct(mine, n)
-        around = diversity.resampled(mine, prompts, n, drawn) if value is not None else None
-        return None if value is None else Change(diversity.estimated(value, around), None, None, len(own))
-    mine, theirs = diversity.alike(texts, [text for row in base for text in row["responses"]])
-    value, other = diversity.distinct(mine, n), diversity.distinct(theirs, n)
-    if value is None or other is None:
+    mine, theirs = diversity.told([row["responses"] for row in own]), None
+    if base is not None:
+        # Iteration 0 may have answered more often than is compared.
+        counts = [len(row["responses"]) for row in own]
+        theirs = diversity.told([row["responses"][:count] for row, count in zip(base, counts, strict=True)])
+        mine, theirs = diversity.alike(mine, theirs)
+    found, other = diversity.distinct(mine, n), theirs and diversity.distinct(theirs, n)
+    if found is None:
         return None
-    around, others = (diversity.resampled(answers, prompts, n, drawn) for answers in (mine, theirs))
-    change = diversity.estimated(value - other, around - others)
-    return Change(diversity.estimated(value, around), other, change, len(own))
+    value = diversity.estimated(*found)
+    value = replace(value, low=max(0.0, value.low), high=min(1.0, value.high))
+    if not other:
+        return Change(value, None, None, len(own))
+    without = [one - another for one, another in zip(found[1], other[1], strict=True)]
+    return Change(value, other[0], diversity.estimated(found[0] - other[0], without), len(own))
 
 
 def divergence(
-    rows: Sequence[Row],
-    read: Sequence[Sequence[Read | None]] | None,
-    per_token: bool,
-    resamples: int,
-    seed: int,
+    rows: Sequence[Row], read: Sequence[Sequence[Read]] | None, per_token: bool, resamples: int, seed: int
 ) -> Change | None:
     """Estimated KL divergence of the policy from the base, in nats: the mean of log p(policy) - log p(base).
 
@@ -144,14 +140,13 @@ def divergence(
 
     Args:
         rows: with the policy's `token_logps`.
-        read: the base's log p of the same tokens, None of an answer that it has not read; None: the policy is the
-            base, and the divergence is 0, by definition.
+        read: the base's log p of the same tokens; None: the policy is the base, and the divergence is 0.
         per_token: the sum over all tokens divided by their number; else the mean over answers of their sums.
         resamples: of the prompts.
         seed: the run's seed.
 
     Returns:
-        None where the engine gives no log-probabilities, or no answer has been read.
+        None where the engine gives no log-probabilities, or no answer has a word.
     """
     if read is None:
         return Change(Estimate(0.0, 0.0, 0.0), None, None, len(rows))
@@ -167,12 +162,12 @@ def divergence(
     return Change(value, 0.0, value, len(told))
 
 
-def _differences(row: Row, read: Sequence[Read | None]) -> list[tuple[float, int]]:
-    """By how much the policy finds each answer that was read likelier, and its number of tokens."""
+def _differences(row: Row, read: Sequence[Read]) -> list[tuple[float, int]]:
+    """By how much the policy finds each answer that has words likelier, and its number of tokens."""
     return [
-        (math.fsum(logps[: known[1]]) - known[0], known[1])
-        for logps, known in zip(row["token_logps"], read, strict=True)
-        if known
+        (math.fsum(logps[:count]) - total, count)
+        for logps, (total, count) in zip(row["token_logps"], read, strict=True)
+        if count
     ]
 
 
@@ -191,11 +186,12 @@ def perplexity(own: Sequence[Read], base: Sequence[Read], resamples: int, seed: 
         _surprise(read, resamples_of(len(read), resamples, seed, stream))
         for read, stream in ((own, "own"), (base, "base"))
     )
-    value = interval(*map(_exp, mine))
+    value = interval(math.exp(mine[0]), _exp(mine[1]))
     if own == base:
         return Change(value, value.value, Estimate(0.0, 0.0, 0.0), len(own))
-    change = interval(_exp(mine[0]) - _exp(theirs[0]), _exp(mine[1]) - _exp(theirs[1]))
-    return Change(value, float(_exp(theirs[0])), change, len(own))
+    before = math.exp(theirs[0])
+    change = interval(value.value - before, _exp(mine[1]) - _exp(theirs[1]))
+    return Change(value, before, change, len(own))
 
 
 def _surprise(read: Sequence[Read], drawn: Any) -> tuple[float, Any]:

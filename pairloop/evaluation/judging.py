@@ -3,6 +3,8 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
 from pairloop.errors import DataError
 from pairloop.evaluation.answering import Answers, actors
@@ -10,6 +12,7 @@ from pairloop.evaluation.settings import Means, Models
 from pairloop.evaluation.stored import ORDER, Stored
 from pairloop.files.records import Row
 from pairloop.rankers import scoring, together
+from pairloop.work import shards
 
 Scores = list[list[tuple[float, float]]]
 """For each prompt and each of its samples: the score of the model's answer and of the other's."""
@@ -72,6 +75,30 @@ def log_probabilities(rows: Sequence[Row], models: Models, means: Means) -> list
     kind = scoring.LOG_PROBABILITY
     [said] = _scores([rows], [[kind]], models, means)
     return [row["scores"] for row in said[kind]]
+
+
+def read_tokens(rows: Sequence[Row], models: Models, means: Means) -> list[list[float]]:
+    """The base's log p of answers that are given as `token_ids`, after the `prompt` of their row, in nats.
+
+    Args:
+        rows: what to read.
+        models: `base` reads.
+        means: with what.
+    """
+    base = configured(scoring.LOG_PROBABILITY, models, means)
+    scoring.make_room(base)
+    items = [{"prompt": row["prompt"], "token_ids": [list(ids) for ids in row["token_ids"]]} for row in rows]
+    fingerprint = base.fingerprint | {"step": "read tokens"}
+    away = actors(means.params, [models.base], None)
+    settings = means.params.eval.shard_prompts, fingerprint, partial(_read_shard, base=base), means.scratch, away
+    found = means.collect(shards.shards(items, *settings), len(items), "read tokens")
+    return [row["log_probabilities"] for row in found]
+
+
+def _read_shard(items: Sequence[Row], base: scoring.Ranking) -> list[Row]:
+    loaded: Any = base.loaded
+    prompts, answers = [item["prompt"] for item in items], [item["token_ids"] for item in items]
+    return [{"log_probabilities": own} for own in loaded.reader.read_tokens(prompts, answers)]
 
 
 def beside(pairs: Sequence[tuple[Answers, list[Row]]], models: Models, means: Means) -> list[Beside]:

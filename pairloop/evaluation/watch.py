@@ -6,6 +6,7 @@ allow, and the 95 % interval of the change leaves out no change at all.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,8 @@ class Seen:
     chosen: Sequence[Read] = ()
     """The base's log p of each chosen answer that training holds out; of iteration 0, those that iteration 1 has."""
 
-    read: Sequence[Sequence[Read | None]] | None = None
-    """The base's log p of each answer, None of one that it has not read; None: the model is the base."""
+    read: Sequence[Sequence[Read]] | None = None
+    """The base's log p of each answer; None: the model is the base."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ def watched(
         return measured(Seen(rows, benign.refused(kept)), None, params.watch, how) | {"benign": kept}
     tokenizer = references.load_tokenizer(models.base)
     chosen, first = (_chosen(path, len(rows), tokenizer, models, means) for path in splits)
-    own = Seen(rows, benign.refused(kept), chosen, likely.sampled(rows, tokenizer))
+    read = likely.sampled(rows, tokenizer, partial(judging.read_tokens, models=models, means=means))
+    own = Seen(rows, benign.refused(kept), chosen, read)
     base = Seen(main.base.opponent, benign.refused(_known(before, kept)), first)
     return measured(own, base, params.watch, how) | {"benign": kept}
 
@@ -131,8 +133,8 @@ def _all(own: Seen, base: Seen | None, how: Resampling) -> Mapping[str, Change |
         "constraints_loose": paired(changes.holds_loosely),
         "refusals": changes.paired(_numbers(own.refused), _numbers(base.refused) if base else None, *draws),
         "repetition": paired(changes.loops),
-        "distinct_1": changes.distinct(*answers, 1, *draws),
-        "distinct_2": changes.distinct(*answers, 2, *draws),
+        "distinct_1": changes.distinct(*answers, 1),
+        "distinct_2": changes.distinct(*answers, 2),
         "truncated": paired(changes.truncated),
         "another_script": paired(changes.another_script),
         "estimated_kl_per_token": changes.divergence(own.answers, own.read, True, *draws),

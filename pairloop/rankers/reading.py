@@ -104,6 +104,25 @@ class Reader:
             for own, found in zip(ids, given, strict=True)
         ]
 
+    def read_tokens(self, prompts: Sequence[str], answers: Sequence[Sequence[Ids]]) -> list[list[float]]:
+        """log p(answer | prompt) in nats of answers that are given as token ids; 0 of an empty one.
+
+        Args:
+            prompts: P raw user prompts.
+            answers: for each prompt the token ids of its K answers.
+
+        Returns:
+            P lists of K.
+        """
+        import torch
+
+        from pairloop.models.packed import packed_linears
+
+        asks = [chat.encode_prompt(self.tokenizer, prompt) for prompt in prompts]
+        with packed_linears(self.model), torch.inference_mode():
+            found = self._after(asks, answers, chat.opening_ids(self.tokenizer), Asked(given=True))
+        return [[one.given for one in own] for own in found]
+
     def _after(self, prompts: Sequence[Ids], answers: Sequence[Sequence[Ids]], opening: Ids, asked: Asked) -> Any:
         """Of each prompt and answer what is asked but `alone`: P lists of K."""
         found = [[Read(len(answer)) for answer in own] for own in answers]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pairloop.measures.texts import pieces, refuses, repetitive, words
+from pairloop.measures.texts import in_another_script, pieces, refuses, repetitive, script, words
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,26 @@ def test_8_and_256_letters_are_as_many_words(letter: str) -> None:
 def test_a_loop_without_spaces_is_repetitive_and_a_sentence_is_not() -> None:
     assert repetitive("雨が降る。" * 6)
     assert not repetitive("りんごを洗って小さく切り、鍋に入れて弱火で二十分ほど煮ます。")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Hello, wörld 42!", "LATIN"),
+        ("Привет, you", "CYRILLIC"),
+        ("今日はカードがある", "CJK"),
+        ("안녕하세요", "HANGUL"),
+        ("مرحبا", "ARABIC"),
+        ("42 + 1 = 43 🙂", None),
+        ("", None),
+    ],
+)
+def test_a_texts_script_is_that_of_most_of_its_letters(text: str, expected: str | None) -> None:
+    assert script(text) == expected
+
+
+def test_an_answer_without_letters_is_in_no_other_script() -> None:
+    assert in_another_script("Конечно.", "Say yes.")
+    assert not in_another_script("Natürlich.", "Say yes.")
+    assert not in_another_script("42", "Say a number.")
+    assert not in_another_script("Yes.", "1 + 1 = 2?")

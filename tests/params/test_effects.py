@@ -137,6 +137,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     # So that the stages which are there only where they are asked for are there.
     asked = ["train.data=accumulated", "eval.ifeval=mine.jsonl", "lm_eval.tasks=[arc_easy]", "lm_eval.iterations=[3]"]
     asked.append("eval.judges=[specialist,likelihood,alpaca_eval]")
+    asked.append("watch.stop=true")
     project.run(sys.executable, "-m", "stages.schedule", "--write", *asked)
     with Repo(str(project.folder)) as repo:
         found = {}

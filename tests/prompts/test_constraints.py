@@ -7,7 +7,7 @@ import pytest
 
 from pairloop.errors import DataError
 from pairloop.prompts import counting
-from pairloop.prompts.constraints import check, holds, parse, share
+from pairloop.prompts.constraints import check, holds, holds_loosely, parse, share, variants
 
 WORDS = [
     ("今日は、晴れ。", 5),
@@ -290,6 +290,25 @@ def test_the_share_is_of_constraints_and_holds_means_all():
     assert share(constraints, "the sun") == 1.0 and holds(constraints, "the sun")
     assert share(constraints, "the moon") == 0.5 and not holds(constraints, "the moon")
     assert share([], "") == 1.0 and holds([], "")
+
+
+def test_loosely_read_an_answer_may_have_a_frame_and_asterisks():
+    one = [{"kind": "starts", "text": "Sun"}, {"kind": "ends", "text": "moon"}]
+    framed = "Here you are:\nSun and moon\nI hope that helps!"
+    assert not holds(one, framed) and holds_loosely(one, framed)
+    assert holds_loosely([], framed)
+    assert not holds_loosely([{"kind": "words", "max": 2}], framed)
+    assert not holds_loosely([{"kind": "commas", "max": 0}], "")
+
+
+def test_each_constraint_may_hold_without_another_part_of_the_frame():
+    first, last = {"kind": "starts", "text": "Sure"}, {"kind": "ends", "text": "moon"}
+    assert holds_loosely([first, last], "Sure:\nSun and moon\nBye!")
+
+
+def test_the_loose_readings_are_ifevals_eight():
+    assert variants("*a*\nb\nc") == ["*a*\nb\nc", "b\nc", "*a*\nb", "b", "a\nb\nc", "b\nc", "a\nb", "b"]
+    assert variants("one") == ["one", "", "", ""] * 2
 
 
 def test_constraints_come_as_a_list_as_its_json_text_or_as_none():
