@@ -10,7 +10,7 @@ from pairloop.files import records
 
 pytestmark = pytest.mark.slow
 
-SMALL = ("iterations=2", "teach.constructed=false", "rank.ranker=likelihood", "eval.judges=[likelihood]")
+SMALL = ("iterations=2", "rank.ranker=likelihood", "eval.judges=[likelihood]")
 
 
 def ran(project: Project, *command: str, fails: bool = False) -> tuple[set[str], str]:
