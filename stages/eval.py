@@ -64,6 +64,7 @@ def main(
     records.write_json(results / "metrics.json", records.rounded(measuring.metrics(found, models, means)))
     records.write_json(results / "watch.json", records.rounded(seen))
     records.write_json(results / "model_outputs.json", measuring.outputs(found[0], f"iteration_{iteration}"))
+    records.write_json(results / "best_of_outputs.json", _picked(found, iteration))
     records.write_json(results / "judgements.json", measuring.judgements(found[0]))
 
 
@@ -73,6 +74,12 @@ def _answers(path: Path, there: bool) -> Stored | None:
 
 def _held_out(path: Path, params: Params) -> list[Row]:
     return slices.held_out_rows(records.read(path, records.PROMPT), params.eval.prompts, str(path))
+
+
+def _picked(found: list[Measured], iteration: int) -> list[dict[str, str]]:
+    """The best of several answers to each prompt; nothing where none were picked."""
+    picked = [(one, one.answers.setting.best_of) for one in found if one.answers.setting.best_of > 1]
+    return [row for one, count in picked for row in measuring.outputs(one, f"iteration_{iteration}, best of {count}")]
 
 
 def _warn(found: list[Measured], means: Means) -> None:

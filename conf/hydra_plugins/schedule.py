@@ -109,11 +109,15 @@ def _annotated(root: DictConfig, iterations: int) -> dict[str, dict[str, str]]:
     """The answers that AlpacaEval's package judges, by name, and those with which it compares them."""
     if "alpaca_eval" not in root.eval.judges:
         return {}
-    outputs = {f"iteration_{n}": f"results/iteration_{n}/model_outputs.json" for n in range(iterations + 1)}
+    folders = {n: f"results/iteration_{n}" for n in range(iterations + 1)}
+    outputs = {f"iteration_{n}": f"{folder}/model_outputs.json" for n, folder in folders.items()}
     given = root.eval.reference_outputs
     reference = outputs["iteration_0"] if given is None else _path(given)
-    outputs |= {name: _path(place) for name, place in root.eval.compare_with.items()}
-    return {name: {"outputs": place, "reference": reference} for name, place in outputs.items()}
+    if root.eval.best_of > 1:
+        outputs |= {f"iteration_{n}_best_of": f"{folder}/best_of_outputs.json" for n, folder in folders.items()}
+    others = {name: {"given": place, "outputs": _path(place)} for name, place in root.eval.compare_with.items()}
+    own = {name: {"outputs": place} for name, place in outputs.items()}
+    return {name: {**places, "reference": reference} for name, places in (own | others).items()}
 
 
 def _models(numbers: Any) -> dict[str, dict[str, str]]:

@@ -187,5 +187,5 @@ def table(folder: Path) -> list[Row]:
 
 
 def _place(row: Row) -> tuple[int, float, str]:
-    iteration = re.fullmatch("iteration_([0-9]+)", row["name"])
-    return (0, int(iteration[1]), "") if iteration else (1, -row["win_rate"], row["name"])
+    iteration = re.fullmatch("iteration_([0-9]+)(_best_of)?", row["name"])
+    return (0, int(iteration[1]), row["name"]) if iteration else (1, -row["win_rate"], row["name"])

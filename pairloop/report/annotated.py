@@ -14,6 +14,10 @@ NOT_COMPARABLE = (
 )
 
 
+BEST = "_best_of"
+"""Ends the name of an iteration whose best answers were judged."""
+
+
 def alpaca_eval(found: Sequence[Metrics]) -> list[Table]:
     """A table for each judge and reference: this run's iterations, then what stands beside them, the best first.
 
@@ -61,15 +65,15 @@ def _points(value: float | None) -> str:
 
 
 def iteration(name: str) -> int | None:
-    """The number of `iteration_3`; None for the name of another model."""
-    digits = name.removeprefix("iteration_")
+    """The number of `iteration_3`, or of `iteration_3_best_of`; None for the name of another model."""
+    digits = name.removeprefix("iteration_").removesuffix(BEST)
     return int(digits) if digits != name and digits.isdecimal() else None
 
 
 def model(name: str) -> str:
     """`iteration_3` as the page names it; the name of another model as it is."""
-    number_of = iteration(name)
-    return name if number_of is None else f"Iteration {number_of}" if number_of else "Base model"
+    number_of, best = iteration(name), ", best of several" if name.endswith(BEST) else ""
+    return name if number_of is None else f"Iteration {number_of}{best}" if number_of else f"Base model{best}"
 
 
 def ifeval(found: Mapping[int, Metrics]) -> Table | None:

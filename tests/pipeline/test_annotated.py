@@ -42,11 +42,20 @@ def test_every_iteration_is_compared_with_iteration_0() -> None:
     }
 
 
+def test_the_best_of_several_answers_is_a_row_beside_the_plain_ones() -> None:
+    found = scheduled(ASKED, "iterations=1", "eval.best_of=16")["annotated"]
+    assert list(found) == ["iteration_0", "iteration_1", "iteration_0_best_of", "iteration_1_best_of"]
+    assert found["iteration_1_best_of"]["outputs"] == "results/iteration_1/best_of_outputs.json"
+    assert {item["reference"] for item in found.values()} == {"results/iteration_0/model_outputs.json"}
+
+
 def test_answers_of_others_and_another_reference_are_followed_where_they_are_files() -> None:
     compared = "+eval.compare_with={near:answers/near.json,far:'https://example.org/far.json'}"
     found = scheduled(ASKED, compared, "eval.reference_outputs=answers/reference.json")["annotated"]
     assert {item["reference"] for item in found.values()} == {"answers/reference.json"}
     assert (found["near"]["outputs"], found["far"]["outputs"]) == ("answers/near.json", "conf/no_file")
+    assert found["far"]["given"] == "https://example.org/far.json"
+    assert "schedule.annotated.${key}" in STAGE["params"]
     hub = scheduled(ASKED, f"'eval.reference_outputs=hf:a/b@{'0' * 40}/c.json'".strip("'"))["annotated"]
     assert {item["reference"] for item in hub.values()} == {"conf/no_file"}
     assert {"${item.outputs}", "${item.reference}"} < set(STAGE["deps"])
