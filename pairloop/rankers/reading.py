@@ -169,9 +169,12 @@ class Reader:
             # With four dimensions transformers makes no mask of its own.
             "attention_mask": torch.ones(1, 1, 1, 1, dtype=torch.bool),
             "use_cache": False,
+            "logits_to_keep": torch.tensor(told, dtype=torch.long),
         }
         with attention.attending(self.model, packing.Attention(row, read).attend):
-            states, logits = self._run(asked, asked.given, **inputs, logits_to_keep=torch.tensor(told))
+            states, logits = self._run(
+                asked, asked.given, **inputs, logits_to_keep=torch.tensor(told, dtype=torch.long)
+            )
         given = [0.0] * len(row.places)
         if logits is not None:
             actual = [token for unit in units for answer in unit.answers for token in answer]

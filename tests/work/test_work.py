@@ -110,6 +110,27 @@ def test_ten_per_cent_more_prompts_cost_at_most_fifteen_per_cent(tmp_path: Path,
     assert len(sampled) <= 0.15 * before
 
 
+def test_several_results_are_made_together_and_each_only_where_it_is_missing(tmp_path: Path) -> None:
+    calls: list[tuple[int, list[str]]] = []
+
+    def made(shard: Sequence[shards.Item], names: Sequence[str]) -> dict[str, list[shards.Item]]:
+        calls.append((len(shard), list(names)))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return {name: [{"made": f"{name}{item['n']}"} for item in shard] for name in names}
+
+    items, prints = [{"n": n} for n in range(5)], {"a": {"step": "a"}, "b": {"step": "b"}}
+    list(shards.shards(items[:2], 2, {"step": "b"}, lambda shard: made(shard, ["b"])["b"], tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        list(shards.together(items, 2, prints, made, tmp_path))
+    found = list(shards.together(items, 2, prints, made, tmp_path))
+    assert calls == [(2, ["b"]), (2, ["a"]), (2, ["a"]), (2, ["a", "b"]), (1, ["a", "b"])]
+    assert [[row["made"] for shard in found for row in shard[name]] for name in ("a", "b")] == [
+        ["a0", "a1", "a2", "a3", "a4"],
+        ["b0", "b1", "b2", "b3", "b4"],
+    ]
+
+
 def test_pruning_takes_the_oldest_first_until_the_rest_fits(tmp_path: Path) -> None:
     run(tmp_path, Doubler())
     kept = stored(tmp_path)
