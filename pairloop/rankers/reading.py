@@ -172,9 +172,7 @@ class Reader:
             "logits_to_keep": torch.tensor(told, dtype=torch.long),
         }
         with attention.attending(self.model, packing.Attention(row, read).attend):
-            states, logits = self._run(
-                asked, asked.given, **inputs, logits_to_keep=torch.tensor(told, dtype=torch.long)
-            )
+            states, logits = self._run(asked, asked.given, **inputs)
         given = [0.0] * len(row.places)
         if logits is not None:
             actual = [token for unit in units for answer in unit.answers for token in answer]
