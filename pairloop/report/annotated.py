@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pairloop.report.data import Metrics
 from pairloop.report.formats import DASH, number, percent
 from pairloop.report.reproducible import named
-from pairloop.report.standing import cannot_tell
+from pairloop.report.sentences import cannot_tell
 from pairloop.report.tables import Cell, Group, Row, Table
 
 NOT_COMPARABLE = (

@@ -11,6 +11,11 @@ FEW = 30
 """Prompts, or pairs, of which fewer can tell nothing, whatever their interval says."""
 
 
+def cannot_tell(prompts: int) -> str:
+    """What stands beside an interval over too few prompts; nothing where there are enough."""
+    return "cannot tell" if prompts < FEW else ""
+
+
 @dataclass(frozen=True)
 class Headline:
     """The page's first sentence, in two parts to be set one after the other."""
@@ -91,6 +96,8 @@ def constraints(models: Sequence[Metrics]) -> list[str]:
     low, high = (number(100 * found[key], digits) for key in ("gain_low", "gain_high"))
     interval = f"{number(abs(100 * gain), digits)} points (95{SPACE}% interval {low}{SPACE}to{SPACE}{high})"
     rates = f"from {percent(before)} to {percent(found['pass_rate'])} on {plural(found['prompts'], 'prompt')}"
+    if found["prompts"] < FEW:
+        return [f"The constraint pass rate went {rates}, a change of {interval}: from so few prompts one cannot tell."]
     if found["gain_low"] > 0:
         return [f"The constraint pass rate rose {rates}: a gain of {interval}, which excludes zero."]
     if found["gain_high"] < 0:

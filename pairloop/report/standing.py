@@ -5,8 +5,8 @@ from typing import Any
 
 from pairloop.report.data import Metrics
 from pairloop.report.formats import DASH, number, percent
-from pairloop.report.sentences import FEW, judges, leading_judge
-from pairloop.report.tables import Cell, Group, Row, Table
+from pairloop.report.sentences import cannot_tell, judges, leading_judge
+from pairloop.report.tables import Cell, Group, Row, Table, share
 
 
 def standing(models: Sequence[Metrics]) -> Table:
@@ -75,17 +75,6 @@ def _form(model: Metrics) -> list[Cell]:
         Cell(number(model["mean_words"], 1)),
         Cell(percent(model["truncated_share"])),
     ]
-
-
-def share(value: float, interval: Metrics, prompts: int) -> Cell:
-    """A share with its interval, and the warning that so few prompts tell nothing."""
-    note = f"{number(100 * interval['low'])} to {number(100 * interval['high'])}"
-    return Cell(percent(value), note, warning=cannot_tell(prompts))
-
-
-def cannot_tell(prompts: int) -> str:
-    """What stands beside an interval over too few prompts; nothing where there are enough."""
-    return "cannot tell" if prompts < FEW else ""
 
 
 def agreement(models: Sequence[Metrics]) -> Table | None:

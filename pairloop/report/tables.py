@@ -6,7 +6,7 @@ from typing import Any
 
 from pairloop.report.data import Iteration, Metrics, ReportData
 from pairloop.report.formats import DASH, memory, number, percent, plain, plural, seconds
-from pairloop.report.sentences import judges
+from pairloop.report.sentences import cannot_tell, judges
 
 ONCE = "Before the loop"
 """What happens once: base, pool, teach and the evaluation of iteration 0."""
@@ -76,33 +76,42 @@ def win_rates(models: Sequence[Metrics]) -> Table:
         rates = [model["win_rate"].get(judge) for model in models[1:]]
         twice = any(r and r.get("orders") == 2 for r in rates)
         notes = ["also the teacher"] * teacher + ["asked in both orders"] * twice
-        rows.append(Row(judge, [_rate(rate) for rate in rates], ", ".join(notes)))
+        rows.append(Row(judge, _rates(rates, models), ", ".join(notes)))
         if any(r and r.get("length_controlled") is not None for r in rates):
             controlled = [Cell(percent(r.get("length_controlled") if r else None)) for r in rates]
             rows.append(Row(f"{judge}, length-controlled", controlled))
         if any(r and r.get("previous") for r in rates):
-            rows.append(Row(f"{judge}, against the previous", [_rate(r and r.get("previous")) for r in rates]))
+            rows.append(Row(f"{judge}, against the previous", _rates([r and r.get("previous") for r in rates], models)))
     caption = "Win rate in numbers, with 95\N{NO-BREAK SPACE}% interval"
     return Table(caption, _iterations(len(models) - 1, first=1), [Group("", rows)], "Iteration")
 
 
-def _rate(rate: Metrics | None) -> Cell:
-    return Cell(percent(rate["win_rate"]), _interval(rate["low"], rate["high"])) if rate else Cell(DASH)
+def _rates(rates: Sequence[Metrics | None], models: Sequence[Metrics]) -> list[Cell]:
+    """Of iterations 1, 2, …"""
+    return [
+        share(rate["win_rate"], rate, model["prompts"]) if rate else Cell(DASH)
+        for rate, model in zip(rates, models[1:], strict=True)
+    ]
+
+
+def share(value: float, interval: Metrics, prompts: int) -> Cell:
+    """A share with its interval, and the warning that so few prompts tell nothing."""
+    return Cell(percent(value), _interval(interval["low"], interval["high"]), warning=cannot_tell(prompts))
 
 
 def constraints(models: Sequence[Metrics]) -> Table:
     """Constraint pass rates, and their gain over the base model on the same prompts."""
     found = [model["constraints"] for model in models]
-    rates = [Cell(percent(c["pass_rate"]), _interval(c["low"], c["high"])) if c else Cell(DASH) for c in found]
-    gains = [Cell(DASH)] + [
-        Cell(_signed(c["gain"]), f"{number(100 * c['gain_low'])} to {number(100 * c['gain_high'])}")
-        if c
-        else Cell(DASH)
-        for c in found[1:]
-    ]
+    rates = [share(c["pass_rate"], c, c["prompts"]) if c else Cell(DASH) for c in found]
+    gains = [Cell(DASH), *(_gain(c) if c else Cell(DASH) for c in found[1:])]
     rows = [Row("Pass rate", rates), Row("Gain in points", gains)]
     caption = "Constraint pass rate and gain, with 95\N{NO-BREAK SPACE}% interval"
     return Table(caption, _iterations(len(models) - 1), [Group("", rows)], "Iteration")
+
+
+def _gain(found: Metrics) -> Cell:
+    interval = f"{number(100 * found['gain_low'])} to {number(100 * found['gain_high'])}"
+    return Cell(_signed(found["gain"]), interval, warning=cannot_tell(found["prompts"]))
 
 
 def _signed(gain: float) -> str:

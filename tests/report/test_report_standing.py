@@ -9,7 +9,7 @@ import report_data
 from report_data import demo, full
 
 from pairloop.errors import DataError
-from pairloop.report import annotated, curves, formats, lineage, sentences, standing, watched
+from pairloop.report import annotated, curves, formats, lineage, sentences, standing, tables, watched
 from pairloop.report.data import ReportData
 from pairloop.report.page import render
 from pairloop.report.tables import Cell, Table
@@ -82,6 +82,15 @@ def test_fewer_than_30_prompts_cannot_tell_and_the_page_says_so() -> None:
     said = sentences.headline(of_prompts(29).models).claim.replace(formats.SPACE, " ")
     assert said == "One cannot tell whether iteration 3 helped: it wins on 63 % of only 29 held-out prompts"
     assert "beats the base model" in sentences.headline(of_prompts(30).models).claim
+    assert {cell.warning for cell in cells(tables.win_rates(of_prompts(29).models))["likelihood"]} == {"cannot tell"}
+
+
+def test_few_constrained_prompts_cannot_tell_either() -> None:
+    data = demo()
+    held = [dict(model) | {"constraints": dict(model["constraints"]) | {"prompts": 12}} for model in data.models]
+    assert sentences.constraints(held)[0].endswith("from so few prompts one cannot tell.")
+    assert {cell.warning for cell in cells(tables.constraints(held))["Pass rate"]} == {"cannot tell"}
+    assert "excludes zero" in sentences.constraints(data.models)[0]
 
 
 def test_judges_agreement_stands_with_its_prompts_and_few_of_them_cannot_tell() -> None:
