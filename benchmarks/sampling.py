@@ -74,12 +74,19 @@ def main(
         ways[VLLM] = sampled(vllm_sampler(folder, tokenizer, sampling), texts, n)
     except ModelError as error:
         click.echo(f"three ways, without vLLM: {error}")
-    for warm_up in ways.values():
-        warm_up(0)
-        torch.set_num_threads(threads)  # starting vLLM may change it
+    warm_up(ways, threads)
     rates, flops = measure(ways, rounds, CLOCKS[clock])
     click.echo(f"\n{torch.get_num_threads()} threads, {clock} time")
     click.echo(table(rates, 2 * policy.num_parameters(), flops, policy.device.type))
+
+
+def warm_up(ways: dict[str, Callable[[int], int]], threads: int) -> None:
+    """Let each way do once what it does only once."""
+    import torch
+
+    for way in ways.values():
+        way(0)
+        torch.set_num_threads(threads)  # starting vLLM may change it
 
 
 def measure(

@@ -61,24 +61,20 @@ def rows_of(work: Any) -> Any:
     return tokenizer, data.encode(shuffled, tokenizer, work.params.max_length, work.sampled).rows
 
 
-def plain(work: Any, changes: dict[str, Any], folder: str) -> list[float]:
-    """TRL as its user writes it. Returns the loss of each step."""
-    import datasets
-    from peft import LoraConfig
-    from trl import DPOConfig, DPOTrainer
+def settings(work: Any, rows: int, folder: str, changes: dict[str, Any]) -> Any:
+    """TRL's configuration, with what both sides have in common."""
+    from trl import DPOConfig
 
-    from pairloop.models import references
     from pairloop.training import dpo, trainer
 
     params = work.params
-    tokenizer, rows = rows_of(work)
-    config = DPOConfig(
+    return DPOConfig(
         output_dir=folder,
         beta=params.beta,
         num_train_epochs=params.num_train_epochs,
         learning_rate=params.learning_rate,
         lr_scheduler_type=params.lr_scheduler_type,
-        warmup_steps=trainer.warmup_steps(params, len(rows)),
+        warmup_steps=trainer.warmup_steps(params, rows),
         per_device_train_batch_size=params.per_device_train_batch_size,
         gradient_accumulation_steps=params.batch_pairs // params.per_device_train_batch_size,
         max_length=params.max_length,
@@ -89,6 +85,18 @@ def plain(work: Any, changes: dict[str, Any], folder: str) -> list[float]:
         report_to="none",
         **changes,
     )
+
+
+def plain(work: Any, changes: dict[str, Any], folder: str) -> list[float]:
+    """TRL as its user writes it. Returns the loss of each step."""
+    import datasets
+    from peft import LoraConfig
+    from trl import DPOTrainer
+
+    from pairloop.models import references
+
+    params = work.params
+    tokenizer, rows = rows_of(work)
     lora = LoraConfig(task_type="CAUSAL_LM", r=params.lora_r, lora_alpha=params.lora_alpha, target_modules="all-linear")
 
     class Trainer(DPOTrainer):
@@ -99,7 +107,7 @@ def plain(work: Any, changes: dict[str, Any], folder: str) -> list[float]:
 
     tuning = Trainer(
         model=str(references.weights(work.base)),
-        args=config,
+        args=settings(work, len(rows), folder, changes),
         train_dataset=datasets.Dataset.from_list(rows),
         processing_class=tokenizer,
         peft_config=lora if params.method == "lora" else None,

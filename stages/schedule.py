@@ -23,6 +23,9 @@ REMEDY = """params.yaml: `schedule` does not follow from the other parameters: `
 or
     python -m stages.schedule --write && dvc repro"""
 
+_RESOLVING = "ValueError raised while resolving interpolation: "
+"""What OmegaConf puts before the words of conf/hydra_plugins/schedule.py."""
+
 _AMBIGUOUS = "Ambiguous value for argument '"
 """What Hydra says of several values, which only `dvc exp run --queue` takes."""
 
@@ -52,7 +55,7 @@ def composed(changes: tuple[str, ...] = ()) -> Any:
     except OverrideParseException as error:
         raise ParameterError(_unread(error.override)) from error
     except (HydraException, OmegaConfBaseException) as error:
-        reason = str(error.__cause__ or error).splitlines()[0]
+        reason = str(error.__cause__ or error).splitlines()[0].removeprefix(_RESOLVING)
         if reason.startswith(_AMBIGUOUS):
             raise ParameterError(_unread(reason[len(_AMBIGUOUS) : -1])) from error
         raise ParameterError(f"params.yaml: {reason}") from error

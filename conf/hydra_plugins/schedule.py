@@ -55,17 +55,7 @@ def schedule(iterations: int, overrides: DictConfig, *, _root_: DictConfig) -> D
     """
     if type(iterations) is not int or iterations < 1:
         raise ValueError(f"iterations must be a whole number above 0, not {iterations!r}")
-    for key, steps in overrides.items():
-        if not (isinstance(key, str) and re.fullmatch("[1-9][0-9]*", key)):
-            raise ValueError(f"overrides: {key!r} must be the number of an iteration, in quotes")
-        for step, values in steps.items():
-            if step not in STEPS:
-                raise ValueError(f"overrides.{key}.{step}: only {', '.join(STEPS)} can be overridden")
-            for name in values:
-                if f"{step}.{name}" in FOR_ALL:
-                    raise ValueError(f"overrides.{key}.{step}.{name}: it {FOR_ALL[f'{step}.{name}']}, for all")
-                if name not in _root_[step]:
-                    raise ValueError(f"overrides.{key}.{step}.{name}: there is no parameter {step}.{name}")
+    _check(overrides, _root_)
     published = OmegaConf.select(_root_, "pair.published") is not None
     # String keys: DVC drops foreach stages whose keys are numbers.
     numbers = {str(n): n for n in range(1, iterations + 1)}
@@ -123,6 +113,21 @@ def _annotated(root: DictConfig, iterations: int) -> dict[str, dict[str, str]]:
 def _models(numbers: Any) -> dict[str, dict[str, str]]:
     """Where the models of some iterations lie, to loop over."""
     return {str(number): {"model": f"models/iteration_{number}"} for number in numbers}
+
+
+def _check(overrides: DictConfig, root: DictConfig) -> None:
+    """Refuse changes of an iteration that nothing would heed."""
+    for key, steps in overrides.items():
+        if not (isinstance(key, str) and re.fullmatch("[1-9][0-9]*", key)):
+            raise ValueError(f"overrides: {key!r} must be the number of an iteration, in quotes")
+        for step, values in steps.items():
+            if step not in STEPS:
+                raise ValueError(f"overrides.{key}.{step}: only {', '.join(STEPS)} can be overridden")
+            for name in values:
+                if f"{step}.{name}" in FOR_ALL:
+                    raise ValueError(f"overrides.{key}.{step}.{name}: it {FOR_ALL[f'{step}.{name}']}, for all")
+                if name not in root[step]:
+                    raise ValueError(f"overrides.{key}.{step}.{name}: there is no parameter {step}.{name}")
 
 
 def _read(number: int, published: bool) -> dict[str, str]:

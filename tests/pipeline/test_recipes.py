@@ -199,5 +199,6 @@ def test_published_pairs_without_a_commit_or_for_one_iteration_are_refused(
     change: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    with pytest.raises(ParameterError, match=re.escape(message)):
+    with pytest.raises(ParameterError, match=re.escape(message)) as found:
         parameters.parse(OmegaConf.to_container(composed((change,))))
+    assert "interpolation" not in found.value.message
