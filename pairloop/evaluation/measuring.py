@@ -158,8 +158,9 @@ def judgements(found: Measured) -> list[Row]:
     """What stands behind the rates, prompt by prompt.
 
     Returns:
-        Rows of prompt_id, constraints, `passes` (whether the first answer keeps them), `scores` (by judge, of this
-        model and of iteration 0, means over samples) and `wins` (by judge, the share of samples won).
+        Rows of prompt_id, constraints, `passes` (whether the first answer keeps them), `cut_off` (whether that one
+        reached the limit of tokens), `scores` (by judge, of this model and of iteration 0, means over samples) and
+        `wins` (by judge, the share of samples won).
     """
     held = comparison.passes(found.answers.rows)
     won = {judge: comparison.shares(comparison.wins(scores)) for judge, scores in found.base.scores.items()}
@@ -168,6 +169,7 @@ def judgements(found: Measured) -> list[Row]:
             "prompt_id": row["prompt_id"],
             "constraints": json.loads(row["constraints"]) if row["constraints"] else None,
             "passes": None if (passing := held[i]) is None else passing[0],
+            "cut_off": row["finish_reasons"][0] == "length",
             "scores": {judge: _means(scores[i]) for judge, scores in found.base.scores.items()},
             "wins": {judge: round(own[i], 6) for judge, own in won.items()},
         }

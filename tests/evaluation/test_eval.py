@@ -127,12 +127,14 @@ def test_judgements_hold_means_over_samples_and_outputs_the_first(chain: tuple[P
         records.read_json(folder / f"results_2/{name}.json") for name in ("model_outputs", "judgements")
     )
     assert [row["output"] for row in outputs] == [row["responses"][0] for row in own]
-    assert list(judgements[0]) == ["prompt_id", "constraints", "passes", "scores", "wins"]
+    assert list(judgements[0]) == ["prompt_id", "constraints", "passes", "cut_off", "scores", "wins"]
     for row, mine, theirs in zip(judgements, scores(own), scores(base), strict=True):
         assert row["scores"]["likelihood"] == pytest.approx(
             [statistics.fmean(mine), statistics.fmean(theirs)], abs=1e-6
         )
         assert row["wins"]["likelihood"] == share([mine], [theirs])
+    cut_off = [row["finish_reasons"][0] == "length" for row in own]
+    assert [row["cut_off"] for row in judgements] == cut_off and True in cut_off
     assert isinstance(judgements[0]["passes"], bool) and judgements[1]["passes"] is None
 
 
