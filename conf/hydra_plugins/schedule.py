@@ -72,7 +72,6 @@ def schedule(iterations: int, overrides: DictConfig, *, _root_: DictConfig) -> D
                 | {step: overrides.get(key, {}).get(step, {}) for step in STEPS}
                 for key, n in numbers.items()
             },
-            "annotated": _annotated(_root_, iterations),
             "sampled": {
                 key: {"previous": n - 1, "gate": _gate(n, stopping)} for key, n in numbers.items() if not published
             },
@@ -85,14 +84,22 @@ def schedule(iterations: int, overrides: DictConfig, *, _root_: DictConfig) -> D
                 for n in range(2, max(replaying, default=1) + 1)
             },
             "models": {"0": _base(), **{key: _model(n) for key, n in numbers.items()}},
-            # Each where it is asked for; a model is in the mapping, since DVC would drop an empty one.
-            "ifeval": _models(range(iterations + 1) if _root_.eval.get("ifeval") is not None else ()),
-            "lm_eval": _models(_root_.get("lm_eval", {}).get("iterations") or ()),
+            **_asked_for(_root_, iterations),
             "files": {
                 section: {name: _file(_root_, section, name) for name in names} for section, names in FILES.items()
             },
         }
     )
+
+
+def _asked_for(root: DictConfig, iterations: int) -> dict[str, Any]:
+    """The evaluations that are made only where a parameter asks for them."""
+    return {
+        "annotated": _annotated(root, iterations),
+        # A model is in the mapping, since DVC would drop an empty one.
+        "ifeval": _models(range(iterations + 1) if root.eval.get("ifeval") is not None else ()),
+        "lm_eval": _models(root.get("lm_eval", {}).get("iterations") or ()),
+    }
 
 
 def _annotated(root: DictConfig, iterations: int) -> dict[str, dict[str, str]]:
