@@ -78,11 +78,7 @@ def schedule(iterations: int, overrides: DictConfig, *, _root_: DictConfig) -> D
             # Every iteration that another follows, where an alarm keeps that one from beginning.
             "gated": {str(n): {"alarms": ALARMS.format(n)} for n in range(1, iterations) if stopping},
             # One hands on to the next, up to the last iteration that trains on them.
-            "earlier": {
-                str(n): {"previous": n - 1, "before": EARLIER.format(n - 1) if n > 2 else NO_FILE}
-                | {"responses": _read(n - 1, published)["responses"]}
-                for n in range(2, max(replaying, default=1) + 1)
-            },
+            "earlier": {str(n): _earlier(n, published) for n in range(2, max(replaying, default=1) + 1)},
             "models": {"0": _base(), **{key: _model(n) for key, n in numbers.items()}},
             **_asked_for(_root_, iterations),
             "files": {
@@ -90,6 +86,12 @@ def schedule(iterations: int, overrides: DictConfig, *, _root_: DictConfig) -> D
             },
         }
     )
+
+
+def _earlier(number: int, published: bool) -> dict[str, Any]:
+    """What an iteration hands on beside its own pairs, and where the responses before it lie."""
+    handed_on = {"previous": number - 1, "before": EARLIER.format(number - 1) if number > 2 else NO_FILE}
+    return handed_on | {"responses": _read(number - 1, published)["responses"]}
 
 
 def _asked_for(root: DictConfig, iterations: int) -> dict[str, Any]:
