@@ -15,6 +15,9 @@ from stages import common
 ITERATIONS = ("${schedule.iterations}", "${schedule.sampled}")
 """What the stages of the loop are repeated over."""
 
+ASIDE = ("${schedule.gated}",)
+"""What those are repeated over that only say whether to go on, where they are asked for at all: they are not drawn."""
+
 READ = {
     "${item.previous}": "n-1",
     "${item.model}": "models/iteration_n",
@@ -94,6 +97,7 @@ def draw(found: Sequence[Step]) -> str:
 
     An arrow that a longer way implies is left out, and so is a stage that hands nothing on. Dotted: to iteration n + 1.
     """
+    found = [step for step in found if step.each not in ASIDE]
     onward, back = arrows(found)
     drawn = _direct(onward)
     named = [step for step in found if any(step.name in both for both in drawn)]

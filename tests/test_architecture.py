@@ -32,6 +32,9 @@ stages:
       metrics: ["results/learnt_${key}.json": {cache: false}]
   show: {cmd: d, deps: [data, results], metrics: [shown.json]}
   check: {cmd: e, deps: [source]}
+  allow:
+    foreach: "${schedule.gated}"
+    do: {cmd: f, deps: ["results/learnt_${key}.json"], outs: ["results/allowed_${key}.json": {cache: false}]}
 """
 
 
@@ -51,7 +54,7 @@ def test_the_diagram_has_one_iteration_the_way_back_and_no_arrow_that_a_longer_w
     ]
     loop = drawn[drawn.index('    subgraph loop ["for n = 1 … iterations"]') + 1 : drawn.index("    end")]
     assert [line.strip() for line in loop] == ['answer["answer@n"]', 'learn["learn@n"]']
-    assert not any("check" in line for line in drawn)
+    assert not any("check" in line or "allow" in line for line in drawn)
 
 
 def test_a_page_without_marks_is_refused(tmp_path: Path) -> None:

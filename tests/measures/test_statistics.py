@@ -5,7 +5,7 @@ import random
 import pytest
 
 from pairloop.measures import statistics
-from pairloop.measures.statistics import estimate, outcomes, rank_correlation
+from pairloop.measures.statistics import estimate, interval, outcomes, rank_correlation, resamples_of
 
 
 def test_ties_count_half() -> None:
@@ -60,3 +60,14 @@ def test_rank_correlation_is_unknown_where_one_side_is_constant() -> None:
     assert rank_correlation([1, 2, 3], [0.5, 0.5, 0.5]) is None
     assert rank_correlation([1], [1]) is None
     assert rank_correlation([], []) is None
+
+
+def test_every_resample_draws_as_many_prompts_as_there_are() -> None:
+    drawn = resamples_of(7, 50, 0)
+    assert drawn.shape == (50, 7) and set(drawn.sum(1)) == {7}
+    assert (drawn == resamples_of(7, 50, 0)).all() and (drawn != resamples_of(7, 50, 0, "other")).any()
+
+
+def test_an_interval_leaves_out_a_fortieth_on_each_side() -> None:
+    found = interval(3.0, range(201))
+    assert (found.value, found.low, found.high) == (3.0, 5.0, 195.0)
