@@ -3,7 +3,7 @@
 Plain layers stride through their weights in an order that oneDNN need not take. Packed once, the same products take
 between a third and two thirds of the time for the 5 to 100 rows of a decoding step, and a row's result does not depend
 on the number of rows beside it. For the few hundred rows of a training step packing saves a twentieth and takes the
-weights' memory twice more: there oneDNN reads them as they lie, and computes the same to the bit.
+weights' memory twice more: there oneDNN reads them as they lie, and rounds as it does with packed ones.
 """
 
 from collections.abc import Callable, Iterator
