@@ -24,7 +24,7 @@ check: $(VENV)/installed          ## lint, types and the fast subset of the test
 	$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint fast
 
 fast: $(VENV)/installed           ## the fast subset of the tests
-	OMP_NUM_THREADS=1 pytest -m "not slow and not vllm and not clients"
+	OMP_NUM_THREADS=1 pytest -m "not slow and not vllm and not clients" --numprocesses auto --maxprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # One process for each core, each with one thread: most of the time goes into starting commands, which use one core.
 test: $(VENV)/installed           ## run the whole test suite
