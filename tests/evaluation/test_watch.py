@@ -172,7 +172,7 @@ def test_an_alarm_is_a_sentence_with_numbers() -> None:
     far = Change(Estimate(1.5, 1.0, 2.0), 0.0, Estimate(1.5, 1.0, 2.0), 120)
     assert alarms.sentence(far, alarms.limits(Watch())["estimated_kl_per_token"]) == (
         "Estimated KL divergence from the base rose from iteration 0's 0.00 to 1.50 nats per token (by 1.50 nats per "
-        "token, 95 % interval 1.00 to 2.00, over 120 prompts). Allowed is a rise of 1.00 nats per token."
+        "token, 95 % interval 1.00 to 2.00, over 120 prompts). Allowed is a rise of 0.50 nats per token."
     )
 
 
