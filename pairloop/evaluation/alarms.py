@@ -24,7 +24,10 @@ class Limit:
     """Likewise."""
 
     relative: bool = False
-    """Both are shares of iteration 0's value."""
+    """Both are shares of the value before."""
+
+    before: str = "iteration 0's"
+    """Whose value that is."""
 
 
 def limits(params: Watch) -> Mapping[str, Limit]:
@@ -43,15 +46,19 @@ def limits(params: Watch) -> Mapping[str, Limit]:
         "words": Limit("Mean length", "words", fall=params.shorter, rise=params.longer, relative=True),
         "tokens": Limit("Mean length", "tokens"),
         "chosen_perplexity": Limit(
-            "The base's perplexity on chosen answers", "perplexity", rise=params.perplexity, relative=True
+            "The base's perplexity on chosen answers",
+            "perplexity",
+            rise=params.perplexity,
+            relative=True,
+            before="iteration 1's",
         ),
     }
 
 
-def raised(found: Change, limit: Limit) -> bool:
-    """Whether a measure alarms: beyond its limit, and its interval leaves out no change."""
+def raised(found: Change, limit: Limit, fewest: int) -> bool:
+    """Whether a measure alarms: beyond its limit, on enough prompts, and its interval leaves out no change."""
     change = found.change
-    if change is None:
+    if change is None or found.prompts < fewest:
         return False
     scale = abs(found.base or 0.0) if limit.relative else 1.0
     fell = limit.fall is not None and change.high < 0 and change.value < -limit.fall * scale
@@ -72,7 +79,7 @@ def sentence(found: Change, limit: Limit) -> str:
     size, low, high = (_number(abs(value), limit.unit) for value in (change.value, *_span(change.low, change.high)))
     most = f"{100 * (allowed or 0.0):.4g} %" if limit.relative else _with_unit(allowed or 0.0, limit.unit)
     return (
-        f"{limit.title} {verb} from iteration 0's {_level(base, limit.unit)} to "
+        f"{limit.title} {verb} from {limit.before} {_level(base, limit.unit)} to "
         f"{_level(found.value.value, limit.unit)}{_unit(limit.unit)} (by {size}{_unit(limit.unit, 'points')}, "
         f"95 % interval {low} to {high}, over {found.prompts} prompts). "
         f"Allowed is a {'rise' if rose else 'fall'} of {most}."

@@ -67,7 +67,7 @@ def measured(own: Seen, base: Seen | None, params: Watch, how: Resampling) -> Ro
     """
     found = {name: one for name, one in _all(own, base, how).items() if one is not None}
     allowed = alarms.limits(params)
-    raised = {name: alarms.raised(one, allowed[name]) for name, one in found.items()}
+    raised = {name: alarms.raised(one, allowed[name], params.fewest) for name, one in found.items()}
     return {
         "measures": {name: _shown(one, raised[name], allowed[name].unit) for name, one in found.items()},
         "alarms": [alarms.sentence(found[name], allowed[name]) for name, alarm in raised.items() if alarm],

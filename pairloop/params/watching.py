@@ -1,5 +1,9 @@
 """Parameters of the watch for what gets worse."""
 
+from typing import Annotated
+
+from pydantic import Field
+
 from pairloop.params.settings import Count, Positive, Section, ShareFromZero, Text
 
 
@@ -20,6 +24,9 @@ class Watch(Section):
     stop: bool = False
     """Whether an alarm ends the run: a stage `gate` fails before the next iteration begins, and says why. false: alarms
     are only told."""
+
+    fewest: Annotated[int, Field(ge=2)] = 30
+    """Fewest prompts that a change must rest on to alarm: the interval of fewer knows little of others."""
 
     constraints: ShareFromZero = 0.05
     """How far the share of prompts whose constraints all hold may fall, strictly and loosely read."""

@@ -95,8 +95,8 @@ WORSE: dict[str, tuple[Seen, Seen]] = {
         Seen(rows(*["Sure, here:\nno"] * 40, constraints=ONE_WORD), None),
     ),
     "refusals": (
-        Seen(rows("x"), [True] * 8 + [False] * 16),
-        Seen(rows("x"), [False] * 24),
+        Seen(rows("x"), [True] * 8 + [False] * 24),
+        Seen(rows("x"), [False] * 32),
     ),
     "repetition": (Seen(rows(*[LOOP] * 10, *NUMBERS[10:]), None), Seen(rows(*NUMBERS), None)),
     "distinct_1": (Seen(rows(*[NUMBERS[0]] * 40), None), Seen(rows(*NUMBERS), None)),
@@ -129,7 +129,9 @@ def test_an_alarm_needs_a_change_beyond_its_limit_whose_interval_leaves_out_none
     for allowed, sign in ((limit.rise, 1.0), (limit.fall, -1.0)):
         base = 40.0 if limit.relative else 0.5
         if allowed is None:
-            assert not alarms.raised(Change(Estimate(9, 9, 9), base, Estimate(sign * 9, sign * 9, sign * 9), 9), limit)
+            assert not alarms.raised(
+                Change(Estimate(9, 9, 9), base, Estimate(sign * 9, sign * 9, sign * 9), 30), limit, 30
+            )
             continue
         edge = sign * allowed * (base if limit.relative else 1.0)
 
@@ -137,11 +139,12 @@ def test_an_alarm_needs_a_change_beyond_its_limit_whose_interval_leaves_out_none
             ends = sorted((low * edge, high * edge))
             return Estimate(value * edge, *ends)
 
-        def raised(found: Estimate, base: float = base) -> bool:
-            return alarms.raised(Change(Estimate(base, base, base), base, found, 30), limit)
+        def raised(found: Estimate, base: float = base, prompts: int = 30) -> bool:
+            return alarms.raised(Change(Estimate(base, base, base), base, found, prompts), limit, 30)
 
         assert raised(change(1.1, 0.4, 1.9))
         assert not raised(change(0.9, 0.4, 1.9)), "smaller than the limit"
+        assert not raised(change(1.1, 0.4, 1.9), prompts=29), "too few prompts"
         assert not raised(change(1.1, -0.1, 1.9)), "no change is within the interval"
 
 
@@ -212,7 +215,7 @@ def shipped() -> list[dict[str, Any]]:
 def test_the_harmless_prompts_are_no_others_prompts() -> None:
     own = {row["prompt_id"] for row in shipped()}
     others = [ROOT / "data/prompts" / f"{name}.jsonl" for name in ("pool", "eval", "dev")]
-    assert len(own) == len(shipped()) == 24
+    assert len(own) == len(shipped()) == 32
     assert not own & {row["prompt_id"] for path in others for row in sources.read_prompts(str(path), "")}
 
 
@@ -221,8 +224,8 @@ def answered(text: str) -> list[dict[str, Any]]:
 
 
 def test_who_answers_the_harmless_prompts_refuses_none_and_who_refuses_refuses_all() -> None:
-    assert benign.refused(benign.shown(answered("Sure, here is how."))) == [False] * 24
-    assert benign.refused(benign.shown(answered("I'm sorry, but I can't help with that."))) == [True] * 24
+    assert benign.refused(benign.shown(answered("Sure, here is how."))) == [False] * 32
+    assert benign.refused(benign.shown(answered("I'm sorry, but I can't help with that."))) == [True] * 32
     assert not any(refuses(row["prompt"]) for row in shipped())
 
 

@@ -37,7 +37,7 @@ def test_every_measure_is_taken_whoever_judges(
     assert [row["prompt"] for row in base["benign"]] == HARMLESS
     assert base["alarms"] == [] and base["measures"]["words"]["change"] is None
     adapter = write_adapter(tiny_base, tmp_path / "adapter", 0)
-    metrics = run(1, tiny_base, adapter, asked(judge, kl=0.001))
+    metrics = run(1, tiny_base, adapter, asked(judge, kl=0.001, fewest=2))
     found = records.read_json(Path("results_1/watch.json"))
     assert set(found["measures"]) == {*base["measures"], "chosen_perplexity"}
     assert found["measures"]["estimated_kl_per_token"]["alarm"] and len(found["alarms"]) >= 1

@@ -24,7 +24,7 @@ def ran(project: Project, *command: str, fails: bool = False) -> tuple[set[str],
 def test_a_run_that_collapses_stops_before_the_next_iteration_with_the_reason(tmp_path: Path) -> None:
     project = new_project(tmp_path / "project")
     write = [sys.executable, "-m", "stages.schedule", "--write"]
-    project.run(*write, *SMALL, "watch.stop=true", "train.learning_rate=0.1", "watch.kl=0.05")
+    project.run(*write, *SMALL, "watch.stop=true", "train.learning_rate=0.1", "watch.kl=0.05", "watch.fewest=5")
     done, said = ran(project, "repro", fails=True)
     assert {"eval@0", "eval@1", "gate@1"} <= done
     assert not done & {"generate@2", "rank@2", "pair@2", "train@2", "eval@2", "report"}
