@@ -41,6 +41,9 @@ def limits(params: Watch) -> Mapping[str, Limit]:
         "distinct_2": Limit("Different pairs among all pairs of words", "share", fall=params.distinct),
         "truncated": Limit("Answers that are cut off", "share", rise=params.truncated),
         "another_script": Limit("Answers in another script than their prompt", "share", rise=params.another_script),
+        "another_language": Limit(
+            "Answers in another language than their prompt", "share", rise=params.another_language
+        ),
         "estimated_kl_per_token": Limit("Estimated KL divergence from the base", "nats per token", rise=params.kl),
         "estimated_kl_per_answer": Limit("Estimated KL divergence from the base", "nats per answer"),
         "words": Limit("Mean length", "words", fall=params.shorter, rise=params.longer, relative=True),

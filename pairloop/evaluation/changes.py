@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pairloop.evaluation import diversity
+from pairloop.evaluation.languages import in_another_language
 from pairloop.evaluation.likely import Read
 from pairloop.files.records import Row
 from pairloop.measures.statistics import Estimate, estimate, interval, resamples_of
@@ -72,6 +73,12 @@ def another_script(row: Row, i: int) -> float:
     return float(in_another_script(row["responses"][i], row["prompt"]))
 
 
+def another_language(row: Row, i: int) -> float | None:
+    """Whether the answer is in another language than its prompt, where both can be told."""
+    differs = in_another_language(row["responses"][i], row["prompt"])
+    return None if differs is None else float(differs)
+
+
 def words_in(row: Row, i: int) -> float:
     """Number of words."""
     return float(len(words(row["responses"][i])))
@@ -88,7 +95,8 @@ def paired(
     """A mean over prompts, and its change prompt by prompt.
 
     Args:
-        own: for each prompt the model's value; None where it has no part.
+        own: for each prompt the model's value; None where it has no part. Prompts in which one side has none are left
+            out where there is something to compare with.
         base: iteration 0's on the same prompts; None: there is none to compare with.
         resamples: of the prompts.
         seed: the run's seed.
@@ -97,14 +105,18 @@ def paired(
         None where no prompt has a part.
     """
     mine = [value for value in own or () if value is not None]
-    theirs = [value for value in base or () if value is not None]
     if not mine:
         return None
-    value = estimate(mine, resamples, seed)
-    if not theirs:
-        return Change(value, None, None, len(mine))
-    change = estimate([one - other for one, other in zip(mine, theirs, strict=True)], resamples, seed)
-    return Change(value, statistics.fmean(theirs), change, len(mine))
+    both = [
+        (one, other)
+        for one, other in zip(own or (), base or (), strict=bool(base))
+        if one is not None and other is not None
+    ]
+    if not both:
+        return Change(estimate(mine, resamples, seed), None, None, len(mine))
+    value = estimate([one for one, _ in both], resamples, seed)
+    change = estimate([one - other for one, other in both], resamples, seed)
+    return Change(value, statistics.fmean(other for _, other in both), change, len(both))
 
 
 def distinct(own: Sequence[Row], base: Sequence[Row] | None, n: int) -> Change | None:

@@ -137,6 +137,7 @@ def _all(own: Seen, base: Seen | None, how: Resampling) -> Mapping[str, Change |
         "distinct_2": changes.distinct(*answers, 2),
         "truncated": paired(changes.truncated),
         "another_script": paired(changes.another_script),
+        "another_language": paired(changes.another_language),
         "estimated_kl_per_token": changes.divergence(own.answers, own.read, True, *draws),
         "estimated_kl_per_answer": changes.divergence(own.answers, own.read, False, *draws),
         "words": paired(changes.words_in),

@@ -47,6 +47,10 @@ class Watch(Section):
     another_script: ShareFromZero = 0.05
     """How far the share of answers in another script than their prompt may rise."""
 
+    another_language: ShareFromZero = 0.05
+    """How far the share of answers in another language than their prompt may rise, of those where both are long enough
+    to tell."""
+
     shorter: ShareFromZero = 0.5
     """Share of iteration 0's mean number of words by which answers may become shorter."""
 

@@ -152,7 +152,7 @@ def test_every_limit_is_a_parameter() -> None:
     strict = dict.fromkeys(
         (
             *("constraints", "refusals", "repetition", "distinct", "truncated", "another_script", "shorter"),
-            *("longer", "kl", "perplexity"),
+            *("another_language", "longer", "kl", "perplexity"),
         ),
         0.01,
     )
