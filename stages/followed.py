@@ -20,6 +20,9 @@ CHARACTERS = 90
 COLUMN = 24
 """Room for a column's name."""
 
+OPTIONAL = ("earlier", "gate", "annotate", "ifeval", "lm_eval")
+"""Stages that a run has only where they are asked for, and the published run has not."""
+
 
 @click.command(cls=common.Verb)
 @click.argument("pipeline", type=Path)
@@ -35,8 +38,7 @@ def main(pipeline: Path, authored: Path, pairs: Path, held_out: Path, page: Path
     places = [(path, "written by hand") for path in sorted(authored.glob("*.jsonl"))]
     for step in diagram.steps(pipeline):
         stage = f"{step.name}@1" if step.each else step.name
-        # Not in every run, and not of the first iteration.
-        written = () if step.name in ("earlier", "gate") else step.writes
+        written = () if step.name in OPTIONAL else step.writes
         places += [(Path(_first(path)), f"written by `{stage}`") for path in written]
     for part, start in (("learnt", pairs), ("held out", held_out)):
         prompt = records.read_unchecked(start)[0]
