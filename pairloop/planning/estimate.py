@@ -12,6 +12,9 @@ from pairloop.planning.amounts import CHARACTERS, ENCODER, PAIRRM, Work, longest
 from pairloop.planning.devices import Machine
 from pairloop.planning.size import Size
 
+ROW = 512
+"""Tokens of the rows that rankers read on a processor: `pairloop.rankers.packing`."""
+
 READING = {"gpu": 0.4, "cpu": 0.9}
 """Share of a device's speed in forward passes over whole texts."""
 
@@ -163,7 +166,7 @@ def memory(work: Work, params: Params, size: Size, machine: Machine) -> float:
         return base + (_ranker_memory(params, size) if work.tokens else 0.0)
     cache = work.together * cached_bytes(work, params, size)
     logits = work.together * size.vocabulary * 4.0
-    return base + weights + cache + logits + _packed(size, machine) + _judging(work, params, size)
+    return base + weights + cache + logits + _packed(size, machine) + _judging(work, params, size, machine)
 
 
 def _packed(size: Size, machine: Machine) -> float:
@@ -171,9 +174,10 @@ def _packed(size: Size, machine: Machine) -> float:
     return 0.0 if machine.device.gpu else size.body * 4
 
 
-def _judging(work: Work, params: Params, size: Size) -> float:
-    """Logits of one forward pass of a judge that reads with the base."""
-    return params.rank.batch_tokens * size.vocabulary * 4.0 if work.verb == "eval" else 0.0
+def _judging(work: Work, params: Params, size: Size, machine: Machine) -> float:
+    """Logits of one forward pass over answers with the base, and as many again while they become probabilities."""
+    tokens = params.rank.batch_tokens if machine.device.gpu else min(params.rank.batch_tokens, ROW)
+    return 2 * tokens * size.vocabulary * 4.0 if work.verb == "eval" else 0.0
 
 
 def _ranker_memory(params: Params, size: Size) -> float:

@@ -5,6 +5,7 @@ gradient, 2 more of one that passes through frozen weights (Kaplan et al. 2020, 
 section 2.1). Attention over the context is left out: at these lengths it is a few percent.
 """
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -90,14 +91,18 @@ def _sum(stage: str, rows: int, works: Sequence[Work]) -> Work:
 
 def score(kind: str, prompts: int, samples: int, params: Params, size: Size, counts: Counts) -> Work:
     """The work of one ranker on so many prompts with so many responses each."""
-    answers, before = prompts * samples * counts.response, prompts * counts.prompt
+    # What all prompts begin with is read once for all of them.
+    answers, before = prompts * samples * counts.response, prompts * max(1.0, counts.prompt - FRAME)
     if kind == "ensemble":
         members = [score(member, prompts, samples, params, size, counts) for member in params.rankers.ensemble]
         return _sum(kind, 0, members)
+    if kind == "log_probability":
+        return Work(kind, 0, before + answers, 2 * size.computed * (before + answers))
     if kind == "specialist":
+        # Which layer is read, of those that it may be, `teach` finds out: the middle one stands for it.
         depth = params.teach.depth
-        deepest = max(depth) if isinstance(depth, tuple) else depth
-        return Work(kind, 0, before + answers, 2 * size.body * deepest * (before + answers))
+        read = statistics.median(depth) if isinstance(depth, tuple) else depth
+        return Work(kind, 0, before + answers, 2 * size.body * read * (before + answers))
     if kind == "likelihood":
         return Work(kind, 0, before + 2 * answers, 2 * size.computed * (before + 2 * answers))
     if kind in ("pairrm", "llm_blender"):
@@ -193,10 +198,17 @@ def _evaluated(n: int, judged: int, params: Params, size: Size, counts: Counts) 
     compared = own.prompts * judged * (2 if n > 1 else 1)  # with iteration 0, and with the iteration before
     found = [
         score(kind, *((own.prompts, judged) if kind in alone else (compared, 2)), params, size, counts)
-        for kind in params.eval_rankers
+        for kind in read_together(params.eval_rankers)
     ]
     picking = score(params.rank.ranker, own.prompts, own.best_of, params, size, counts)
     return [*found, *([picking] if own.best_of > 1 else [])]
+
+
+def read_together(kinds: Sequence[str]) -> list[str]:
+    """The judges that have something to read of their own: those that read with the base share one pass over each
+    answer, as far as the deepest of them needs it, and the watch reads all of it at least."""
+    alone = [kind for kind in kinds if kind not in ("specialist", "likelihood")]
+    return ["likelihood" if "likelihood" in kinds else "log_probability", *alone]
 
 
 def instructed(n: int, params: Params, size: Size) -> Work:
