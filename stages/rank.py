@@ -12,7 +12,7 @@ from pairloop.measures.statistics import length_correlation, mean_of_defined
 from pairloop.params import Params
 from pairloop.prompts import constraints
 from pairloop.rankers import quality, scoring
-from pairloop.rankers.judge.ranker import unread
+from pairloop.rankers.judge.ranker import counted, unread
 from pairloop.work import ray
 from stages import common
 
@@ -47,7 +47,7 @@ def main(
         second = _second(responses, stated, seen.scores, places, params, f"rank@{iteration}, second")
     written = len(seen.scores)
     rows = {"ranker": seen.ranker, "rows_in": written, "rows_out": written, "dropped": {}}
-    asked = scoring.judge_counts(seen.judged)
+    asked = counted(seen.judged)
     common.warn(unread(asked, params.judge.max_new_tokens))
     more = {"second": second, "judge": asked}
     records.write_json(metrics, records.rounded(rows | seen.summary() | more))

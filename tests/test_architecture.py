@@ -87,7 +87,8 @@ def test_two_prompts_are_followed_through_every_file_that_a_run_makes_of_them(pr
     paths = [path.replace("_n", "_1") for step in diagram.steps(ROOT / "dvc.yaml") for path in step.writes]
     tables = {path for path in paths if path.endswith(".parquet")}
     # The first iteration has none before it whose pairs could be handed on.
-    assert tables - {*shape(page)} == {"data/test_iteration_1.parquet", "data/iteration_1/earlier.parquet"}
+    others = {f"data/{name}.parquet" for name in ("test_iteration_1", "iteration_1/earlier", "iteration_1/ifeval")}
+    assert tables - {*shape(page)} == others
     assert {"prompt", "scores", "ranker"} < shape(page)["data/iteration_1/rankings.parquet"]
 
 

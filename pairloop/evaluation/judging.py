@@ -12,6 +12,7 @@ from pairloop.evaluation.settings import Means, Models
 from pairloop.evaluation.stored import ORDER, Stored
 from pairloop.files.records import Row
 from pairloop.rankers import scoring, together
+from pairloop.rankers.judge.ranker import counted
 from pairloop.work import shards
 
 Scores = list[list[tuple[float, float]]]
@@ -127,7 +128,7 @@ def _questions(own: Sequence[Row], theirs: Sequence[Row]) -> list[Row]:
 
 def _beside(own: Answers, opponent: list[Row], said: Mapping[str, Sequence[Row]], means: Means) -> Beside:
     samples = len(own.rows[0]["responses"])
-    counts = {judge: scoring.judge_counts(rows) for judge, rows in said.items()}
+    counts = {judge: counted(rows) for judge, rows in said.items()}
     return Beside(
         opponent,
         {

@@ -13,7 +13,7 @@ from pairloop.params import VLLM, Judge, Params, Rankers
 from pairloop.prompts import constraints
 from pairloop.rankers import Ranker, advantages, check_all, score_all, score_unique
 from pairloop.rankers.ensemble import Ensemble
-from pairloop.rankers.verifiable import Verifiable, constraints_first
+from pairloop.rankers.verifiable import Verifiable, in_order
 from pairloop.samplers.answers import Policy
 from pairloop.samplers.vllm import Engine, release
 from pairloop.work import shards
@@ -76,7 +76,12 @@ class Ranking:
     @property
     def name(self) -> str:
         """What stands in the rankings' column `ranker`."""
-        return f"constraints, then {self.kind}" if self.constraints_first and self.kind != "verifiable" else self.kind
+        return f"constraints, then {self.kind}" if self.ordered else self.kind
+
+    @property
+    def ordered(self) -> bool:
+        """Whether a prompt's constraints decide before the ranker."""
+        return self.constraints_first and self.kind != "verifiable"
 
     @cached_property
     def members(self) -> list[tuple[float, "Ranking"]]:
@@ -92,8 +97,8 @@ class Ranking:
             "ranker": self.name,
             "files": {str(i): references.fingerprint(folder) for i, folder in enumerate(self._folders())},
             "form": self.rankers.pairrm_form if self.kind == "pairrm" else None,
-            "judge": self._asked() if self.kind == "judge" else None,
-            "engine": self._engine(),
+            "judge": self.judge.model_dump(exclude=_NO_VERDICT) if self.kind == "judge" else None,
+            "engine": Engine(self.vllm, self.dtype).fingerprint if self._vllm else None,
             "members": [[weight, member.fingerprint] for weight, member in self.members],
             "dtype": self.dtype,
             "device": references.device(),
@@ -110,12 +115,6 @@ class Ranking:
     @property
     def _vllm(self) -> bool:
         return self.kind == "judge" and not self.judge.endpoint and self.judge.engine == "vllm"
-
-    def _asked(self) -> dict[str, Any]:
-        return self.judge.model_dump(exclude=_NO_VERDICT)
-
-    def _engine(self) -> dict[str, Any] | None:
-        return Engine(self.vllm, self.dtype).fingerprint if self._vllm else None
 
     def _folders(self) -> list[Path]:
         """Folders whose files decide the scores."""
@@ -247,12 +246,6 @@ def score(
     yield from shards.shards(items, shard_prompts, ranking.fingerprint, scored, scratch, elsewhere)
 
 
-def judge_counts(rows: Sequence[Row]) -> dict[str, int] | None:
-    """What a judge was asked and could not answer, over all rows of `score`; None where none was asked."""
-    counted = [row["judge"] for row in rows if row["judge"] is not None]
-    return {name: sum(count[name] for count in counted) for name in counted[0]} if counted else None
-
-
 def _score_shard(shard: Sequence[Row], ranking: Ranking, scratch: Path) -> list[Row]:
     stated = [constraints.parse(row["constraints"]) if row["constraints"] else [] for row in shard]
     prompts, candidates = [row["prompt"] for row in shard], [row["responses"] for row in shard]
@@ -268,20 +261,9 @@ def _score_shard(shard: Sequence[Row], ranking: Ranking, scratch: Path) -> list[
         scores = check_all(found, prompts, candidates, [advantages(matrix) for matrix in matrices])
     else:
         scores = (score_unique if ranking.kind in ALONE else score_all)(found, prompts, candidates)
-    rows = zip(in_order(shard, ranking, scores), matrices, counts, strict=True)
+    ordered = in_order(shard, scores) if ranking.ordered else scores
+    rows = zip(ordered, matrices, counts, strict=True)
     return [{"scores": own, "comparisons": matrix, "judge": count} for own, matrix, count in rows]
-
-
-def in_order(rows: Sequence[Row], ranking: Ranking, scores: list[list[float]]) -> list[list[float]]:
-    """The scores of each row's responses, ordered by its constraints first where `ranking` says so."""
-    if not ranking.constraints_first or ranking.kind == "verifiable":
-        return scores
-    stated = [constraints.parse(row["constraints"]) if row["constraints"] else [] for row in rows]
-    shares = [
-        [constraints.share(own, text) if own else 0.0 for text in row["responses"]]
-        for own, row in zip(stated, rows, strict=True)
-    ]
-    return constraints_first(scores, shares)
 
 
 def ranker(ranking: Ranking, stated: Mapping[str, list[dict[str, Any]]], scratch: Path) -> Any:

@@ -8,7 +8,8 @@ from typing import Any
 
 from pairloop.files.records import Row
 from pairloop.rankers import check_all, different, told_all
-from pairloop.rankers.scoring import READERS, Ranking, frozen, in_order, score
+from pairloop.rankers.scoring import READERS, Ranking, frozen, score
+from pairloop.rankers.verifiable import in_order
 from pairloop.work import shards
 
 
@@ -82,6 +83,6 @@ def _score_shard(shard: Sequence[Row], rankings: Sequence[Ranking]) -> dict[str,
     for ranking in rankings:
         ranker = rankers[ranking.kind]
         scores = told_all(candidates, unique, check_all(ranker, prompts, unique, ranker.scores(reads)))
-        rows = in_order(shard, ranking, scores)
+        rows = in_order(shard, scores) if ranking.ordered else scores
         found[ranking.kind] = [{"scores": own, "comparisons": None, "judge": None} for own in rows]
     return found

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from pairloop.errors import RankingError
+from pairloop.files.records import Row
 from pairloop.prompts import constraints
 from pairloop.prompts.constraints import Constraint
 
@@ -36,6 +37,21 @@ class Verifiable:
             raise RankingError(f"no constraints are known for the prompt {prompt!r}: give an empty list if it has none")
         stated = list(self._constraints_of[prompt])
         return constraints.share(stated, response) if stated else 0.0
+
+
+def in_order(rows: Sequence[Row], scores: Sequence[Sequence[float]]) -> list[list[float]]:
+    """The scores of each row's responses, ordered by its constraints first.
+
+    Args:
+        rows: `responses` and `constraints` (JSON or None) are read.
+        scores: for each row its K scores, finite.
+    """
+    stated = [constraints.parse(row["constraints"]) if row["constraints"] else [] for row in rows]
+    shares = [
+        [constraints.share(own, text) if own else 0.0 for text in row["responses"]]
+        for own, row in zip(stated, rows, strict=True)
+    ]
+    return constraints_first(scores, shares)
 
 
 def constraints_first(scores: Sequence[Sequence[float]], shares: Sequence[Sequence[float]]) -> list[list[float]]:

@@ -31,6 +31,10 @@ def responses(prompts: list[str], candidates: list[list[str]]) -> list[Row]:
     ]
 
 
+WATCHED = ("pairs.parquet", "pairs.parquet", "eval0/watch.json")
+"""What the watch reads: pairs that training holds out, here none, and what it found of iteration 0."""
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where verbs run: params.yaml with a tiny PairRM, which lies in weights/own."""
@@ -40,7 +44,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     values["rank"] |= {"ranker": "pairrm", "second": "likelihood", "shard_prompts": 2}
     values["rankers"] |= {"pairrm": str(write_checkpoints(found / "weights")["own"]), "ensemble": {"pairrm": 1.0}}
     values["eval"] |= {"judges": ["pairrm", "ensemble"], "prompts": 6, "max_new_tokens": 12, "bootstrap": 100}
+    values["watch"]["benign"] = None
     (found / "params.yaml").write_text(yaml.safe_dump(values))
+    records.write(found / "pairs.parquet", records.PAIR, [])
     return found
 
 
@@ -118,7 +124,7 @@ def test_judges_that_compare_see_this_model_s_answer_beside_iteration_0_s(folder
     answered = {}
     for iteration, model, held_out in ((0, tiny_base, "held_out.parquet"), (1, policy, "answers0.parquet")):
         models, files = [str(tiny_base), "no-teacher", str(model)], [held_out, "none", f"answers{iteration}.parquet"]
-        run(folder, "eval", iteration, *models, *files, f"eval{iteration}")
+        run(folder, "eval", iteration, *models, *files, f"eval{iteration}", *WATCHED)
         rows = json.loads((folder / f"eval{iteration}/model_outputs.json").read_text())
         answered[iteration] = [row["output"] for row in rows]
     both = [list(pair) for pair in zip(answered[1], answered[0], strict=True)]
@@ -137,6 +143,7 @@ def test_what_was_answered_and_scored_once_is_read_and_another_judge_answers_not
     values = yaml.safe_load((folder / "params.yaml").read_text())
     prompts = [f"Count to {word}." for word in ("one", "two", "three", "four", "five", "six")]
     records.write(tmp_path / "held_out.parquet", records.PROMPT, [stated(prompts)])
+    records.write(tmp_path / "pairs.parquet", records.PAIR, [])
     policy = tmp_path / "policy"
     policy.mkdir()
     (policy / "model.json").write_text(json.dumps(references.pin("random:1", None, references.cache_root())))
@@ -147,12 +154,13 @@ def test_what_was_answered_and_scored_once_is_read_and_another_judge_answers_not
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
         before = shards_in(tmp_path)
         files = [held_out, "none", f"answers{iteration}.parquet", f"eval{iteration}"]
-        run(tmp_path, "eval", iteration, str(tiny_base), "no-teacher", str(model), *files)
+        run(tmp_path, "eval", iteration, str(tiny_base), "no-teacher", str(model), *files, *WATCHED)
         return len(shards_in(tmp_path) - before)
 
     assert stored_by(0, tiny_base, "held_out.parquet", "likelihood") == 6
     shutil.rmtree(tmp_path / ".dvc")
-    assert stored_by(1, policy, "answers0.parquet", "likelihood") == 6
+    # For the watch, the base reads the answers, and those again whose text has other tokens than were sampled.
+    assert stored_by(1, policy, "answers0.parquet", "likelihood") == 12
     assert stored_by(1, policy, "answers0.parquet", "likelihood") == 0
     assert stored_by(0, tiny_base, "held_out.parquet", "likelihood", "verifiable") == 9
     assert stored_by(1, policy, "answers0.parquet", "likelihood", "verifiable") == 3

@@ -250,12 +250,13 @@ def test_a_full_checkpoint_loads_in_both_engines(tiny_base: Path, tmp_path: Path
 
 def test_a_judge_here_can_answer_with_vllm(tiny_base: Path, tmp_path: Path) -> None:
     from pairloop.rankers import scoring
+    from pairloop.rankers.judge.ranker import counted
 
     judge = Judge(model=str(references.weights(tiny_base)), engine="vllm", max_new_tokens=8)
     ranking = scoring.Ranking("judge", scoring.Places(tiny_base, tmp_path), "float32", 512, judge=judge, vllm=CPU)
     rows = [{"prompt": "Hi", "responses": ["Hello", "Ho"], "constraints": None}]
     found = next(iter(scoring.score(rows, ranking, 4, tmp_path)))
-    counts = scoring.judge_counts(found)
+    counts = counted(found)
     assert counts is not None and counts["requests"] == 2
     other = dataclasses.replace(ranking, judge=judge.model_copy(update={"engine": "transformers"}))
     assert other.fingerprint != ranking.fingerprint

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Protocol
 
+from pairloop.files.records import Row
 from pairloop.rankers import advantages
 from pairloop.rankers.judge import rubrics
 from pairloop.samplers import Request, Sampler
@@ -132,6 +133,12 @@ def _preferences(verdicts: list[Verdict], texts: Sequence[str]) -> Judged:
     said = dict(zip(_ordered_pairs(list(dict.fromkeys(texts))), found, strict=True))
     matrix = [[float(said.get((first, second)) or 0) for second in texts] for first in texts]
     return Judged(advantages(matrix), matrix, _counts(verdicts, found))
+
+
+def counted(rows: Sequence[Row]) -> dict[str, int] | None:
+    """What a judge was asked and could not answer, over all rows of `scoring.score`; None where none was asked."""
+    found = [row["judge"] for row in rows if row["judge"] is not None]
+    return {name: sum(count[name] for count in found) for name in found[0]} if found else None
 
 
 def unread(counts: Mapping[str, int] | None, max_new_tokens: int) -> str | None:
