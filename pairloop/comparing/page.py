@@ -9,7 +9,8 @@ from pathlib import Path
 from pairloop.comparing.runs import Answered, Difference, Run
 from pairloop.measures.statistics import Estimate
 from pairloop.report import formats
-from pairloop.report.samples import LONG, Text
+from pairloop.report.page import filled
+from pairloop.report.samples import Text, text
 
 HERE = Path(__file__).parent
 STYLE = HERE.parent / "report" / "style.css"
@@ -39,20 +40,11 @@ class Compared:
 
 def render(compared: Compared) -> str:
     """One HTML file that asks the network for nothing and runs no script; every text is escaped."""
-    import jinja2
     from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=lambda value: formats.visible(value) if type(value) is str else value,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     style = STYLE.read_text(encoding="utf-8")
-    return environment.get_template("page.html.jinja").render(
+    return filled(
+        HERE,
         first=compared.first.name,
         second=compared.second.name,
         settings=[(name, own or formats.DASH, other or formats.DASH) for name, own, other in compared.settings],
@@ -115,14 +107,9 @@ class Shown:
 
 
 def _shown(row: Answered) -> Shown:
-    columns = [(_text(row.answers[i]), [*_met(row.passes[i]), *_verdicts(row.wins, i)]) for i in (0, 1)]
+    columns = [(text(row.answers[i]), [*_met(row.passes[i]), *_verdicts(row.wins, i)]) for i in (0, 1)]
     differs = row.passes[0] != row.passes[1] or any(own != other for own, other in row.wins.values())
-    return Shown(formats.excerpt(row.prompt), _text(row.prompt), columns, differs)
-
-
-def _text(text: str) -> Text:
-    shown, left_out = formats.clipped(text)
-    return Text(shown, left_out, len(shown) > LONG)
+    return Shown(formats.excerpt(row.prompt), text(row.prompt), columns, differs)
 
 
 def _met(passed: bool | None) -> list[str]:

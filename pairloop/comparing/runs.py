@@ -1,6 +1,5 @@
 """Differences between two runs, prompt by prompt, with intervals."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +8,8 @@ from pairloop.errors import DataError
 from pairloop.files.records import Row
 from pairloop.measures.statistics import Estimate, estimate, outcomes
 from pairloop.measures.texts import repetitive, words
-
-FEW = 30
-"""Prompts below which an interval says little: a bootstrap of so few knows nothing of prompts unlike them."""
+from pairloop.report.samples import differing
+from pairloop.report.sentences import FEW
 
 SAME = 1e-6
 """Two scores of one answer that differ by no more were given by one judge: they are kept with six decimals."""
@@ -89,19 +87,8 @@ class Answered:
 
 
 def settings(first: Run, second: Run) -> list[tuple[str, str | None, str | None]]:
-    """Parameters with different values, as dotted names in order, the values as JSON; None where a run has no such."""
-    own, other = _flat(first.parameters), _flat(second.parameters)
-    names = [*own, *(name for name in other if name not in own)]
-    return [(name, own.get(name), other.get(name)) for name in names if own.get(name) != other.get(name)]
-
-
-def _flat(values: Mapping[str, Any], path: str = "") -> dict[str, str]:
-    found: dict[str, str] = {}
-    for key, value in values.items():
-        name = f"{path}.{key}" if path else str(key)
-        inner = isinstance(value, Mapping) and value
-        found |= _flat(value, name) if inner else {name: json.dumps(value, ensure_ascii=False)}
-    return found
+    """Parameters with different values, as dotted names in order; None where a run has no such."""
+    return differing(first.parameters, second.parameters)
 
 
 def answered(first: Run, second: Run, iteration: int) -> list[Answered]:

@@ -11,9 +11,7 @@ from pairloop.params import Params, Train
 from pairloop.planning.amounts import CHARACTERS, ENCODER, PAIRRM, Work, longest, typical
 from pairloop.planning.devices import Machine
 from pairloop.planning.size import Size
-
-ROW = 512
-"""Tokens of the rows that rankers read on a processor: `pairloop.rankers.packing`."""
+from pairloop.rankers import packing
 
 READING = {"gpu": 0.4, "cpu": 0.9}
 """Share of a device's speed in forward passes over whole texts."""
@@ -176,7 +174,7 @@ def _packed(size: Size, machine: Machine) -> float:
 
 def _judging(work: Work, params: Params, size: Size, machine: Machine) -> float:
     """Logits of one forward pass over answers with the base, and as many again while they become probabilities."""
-    tokens = params.rank.batch_tokens if machine.device.gpu else min(params.rank.batch_tokens, ROW)
+    tokens = params.rank.batch_tokens if machine.device.gpu else min(params.rank.batch_tokens, packing.TOKENS)
     return 2 * tokens * size.vocabulary * 4.0 if work.verb == "eval" else 0.0
 
 

@@ -13,6 +13,7 @@ from pairloop.evaluation.settings import settings
 from pairloop.params import Params, Train
 from pairloop.planning.amounts import CHARACTERS, ENCODER, FRAME, IFEVAL, PAIRRM, VLLM_ROWS, Counts, Work, typical
 from pairloop.planning.size import Size
+from pairloop.rankers import scoring
 
 
 def run(iterations: Sequence[Params], size: Size, counts: Counts, fetched: float = 0.0) -> list[Work]:
@@ -194,10 +195,9 @@ def evaluate(n: int, params: Params, size: Size, counts: Counts) -> Work:
 def _evaluated(n: int, judged: int, params: Params, size: Size, counts: Counts) -> list[Work]:
     """What each judge has to read of so many answers to each prompt, and what picks the best of several."""
     own = params.eval
-    alone = {"specialist", "likelihood", "reward", "encoder", "verifiable"}
     compared = own.prompts * judged * (2 if n > 1 else 1)  # with iteration 0, and with the iteration before
     found = [
-        score(kind, *((own.prompts, judged) if kind in alone else (compared, 2)), params, size, counts)
+        score(kind, *((own.prompts, judged) if kind in scoring.ALONE else (compared, 2)), params, size, counts)
         for kind in read_together(params.eval_rankers)
     ]
     picking = score(params.rank.ranker, own.prompts, own.best_of, params, size, counts)
@@ -207,7 +207,7 @@ def _evaluated(n: int, judged: int, params: Params, size: Size, counts: Counts) 
 def read_together(kinds: Sequence[str]) -> list[str]:
     """The judges that have something to read of their own: those that read with the base share one pass over each
     answer, as far as the deepest of them needs it, and the watch reads all of it at least."""
-    alone = [kind for kind in kinds if kind not in ("specialist", "likelihood")]
+    alone = [kind for kind in kinds if kind not in scoring.READERS]
     return ["likelihood" if "likelihood" in kinds else "log_probability", *alone]
 
 

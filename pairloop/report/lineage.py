@@ -5,7 +5,7 @@ from typing import Any
 
 from pairloop.report.data import Iteration, Metrics, ReportData
 from pairloop.report.formats import DASH, number
-from pairloop.report.samples import flattened
+from pairloop.report.samples import differing
 from pairloop.report.tables import Cell, Group, Row, Table
 
 UNSET = "not there"
@@ -14,11 +14,9 @@ UNSET = "not there"
 
 def differences(published: Mapping[str, Any], parameters: Mapping[str, Any]) -> Table | None:
     """Every parameter whose value differs from the published run's; None where none does."""
-    theirs, ours = dict(flattened(published)), dict(flattened(parameters))
-    names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
     lines = [
-        Row(name, [Cell(theirs.get(name, UNSET), words=True), Cell(ours.get(name, UNSET), words=True)])
-        for name in names
+        Row(name, [Cell(UNSET if value is None else value, words=True) for value in values])
+        for name, *values in differing(published, parameters)
     ]
     if not lines:
         return None

@@ -32,11 +32,27 @@ def render(data: ReportData) -> str:
     Every text is escaped, control characters are shown as pictures, and the page's own policy (CSP) forbids scripts,
     styles, images and connections other than the ones written here.
     """
+    from markupsafe import Markup
+
+    style = (HERE / "style.css").read_text(encoding="utf-8")
+    script = "\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    return filled(
+        HERE,
+        data=data,
+        style=Markup(style),
+        script=Markup(script),
+        policy=_policy(style, script),
+        **_sections(data),
+    )
+
+
+def filled(folder: Path, **values: Any) -> str:
+    """The template page.html.jinja of a folder, filled in: every text escaped, and without control characters."""
     import jinja2
     from markupsafe import Markup
 
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE),
+        loader=jinja2.FileSystemLoader(folder),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         finalize=lambda value: formats.visible(value) if type(value) is str else value,
@@ -45,15 +61,7 @@ def render(data: ReportData) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {"drawing": Markup, "inert": Markup}
-    style = (HERE / "style.css").read_text(encoding="utf-8")
-    script = "\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)
-    return environment.get_template("page.html.jinja").render(
-        data=data,
-        style=Markup(style),
-        script=Markup(script),
-        policy=_policy(style, script),
-        **_sections(data),
-    )
+    return environment.get_template("page.html.jinja").render(**values)
 
 
 def _policy(style: str, script: str) -> str:

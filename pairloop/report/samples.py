@@ -140,3 +140,9 @@ def flattened(values: Mapping[str, Any], path: str = "") -> list[tuple[str, str]
                 (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
             )
     return found
+
+
+def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, str | None, str | None]]:
+    """Parameters with different values, as `flattened` has them, in order; None where one side has no such."""
+    own, other = dict(flattened(first)), dict(flattened(second))
+    return [(name, own.get(name), other.get(name)) for name in {**own, **other} if own.get(name) != other.get(name)]

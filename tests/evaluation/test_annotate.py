@@ -15,6 +15,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from conftest import new_project
+from served import Server, serving
 
 from pairloop.evaluation import alpaca_results
 from stages import annotate
@@ -27,33 +28,9 @@ OWN = [("y" * (6 + 3 * (i % 7))) for i in range(40)]
 KEY = "sk-never-in-a-file-0123456789"
 
 
-class Server:
-    """A running annotator."""
-
-    def __init__(self, log: Path, *options: str) -> None:
-        script = Path(__file__).parent / "annotator_server.py"
-        self.log = log
-        self.process = subprocess.Popen([sys.executable, script, log, *options], stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout
-        self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}/v1"
-
-    @property
-    def requests(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
-
-
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    running: list[Server] = []
-
-    def start(*options: str) -> Server:
-        running.append(Server(tmp_path / f"log{len(running)}", *options))
-        return running[-1]
-
-    yield start
-    for server in running:
-        server.process.kill()
-        server.process.wait()
+    yield from serving(Path(__file__).parent / "annotator_server.py", tmp_path)
 
 
 @dataclass

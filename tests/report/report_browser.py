@@ -2,11 +2,21 @@
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from pairloop.report.data import ReportData
+from pairloop.report.page import render
+
+
+def written(folder: Path, runs: Mapping[str, Callable[[], ReportData]]) -> dict[str, Path]:
+    """Each run's page, as a file: what a fixture `pages` returns."""
+    for name, run in runs.items():
+        (folder / f"{name}.html").write_text(render(run()), encoding="utf-8")
+    return {name: folder / f"{name}.html" for name in runs}
 
 
 def browser_programs() -> tuple[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import report_data
-from report_browser import browser_programs, chromium, rows, show, texts
+from report_browser import browser_programs, chromium, rows, show, texts, written
 from report_data import HOSTILE
 
 from pairloop.report import formats
@@ -54,10 +54,7 @@ CONSTRAINTS = {
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Each run's page, as a file."""
-    folder = tmp_path_factory.mktemp("report")
-    for name, run in RUNS.items():
-        (folder / f"{name}.html").write_text(render(run()), encoding="utf-8")
-    return {name: folder / f"{name}.html" for name in RUNS}
+    return written(tmp_path_factory.mktemp("report"), RUNS)
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,11 @@
 """A language model as the ranker: behind a real server on this machine, and as the policy itself."""
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from served import Server, serving
 
 from pairloop.errors import RankingError
 from pairloop.models import references
@@ -24,33 +22,9 @@ PROMPTS = ["Say something.", "Say more."]
 TEXTS = [["one", "one two", "one two three"], ["a", "a b c d e f g", "a"]]
 
 
-class Server:
-    """A running server."""
-
-    def __init__(self, log: Path, *options: str) -> None:
-        script = Path(__file__).parent / "judge_server.py"
-        self.log = log
-        self.process = subprocess.Popen([sys.executable, script, log, *options], stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout
-        self.url = f"http://127.0.0.1:{int(self.process.stdout.readline())}/v1"
-
-    @property
-    def requests(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
-
-
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    running: list[Server] = []
-
-    def start(*options: str) -> Server:
-        running.append(Server(tmp_path / f"log{len(running)}", *options))
-        return running[-1]
-
-    yield start
-    for server in running:
-        server.process.kill()
-        server.process.wait()
+    yield from serving(Path(__file__).parent / "judge_server.py", tmp_path)
 
 
 @pytest.fixture
