@@ -134,13 +134,13 @@ def test_nothing_is_asked_twice_after_a_kill(serve: Serve, project: Run) -> None
         time.sleep(0.02)
     process.kill()
     process.wait()
-    time.sleep(0.3)
-    before = len(server.requests)
-    assert 20 <= before < 40
     kept = len([path for path in (project.folder / ".dvc" / "tmp" / "pairloop").glob("*/*/*") if path.is_file()])
+    assert 4 <= kept < 40
+    # A server of its own: the first may still be taking in what the killed process had asked.
+    again = serve()
+    project.settings["annotator_endpoint"] = again.url
     project.run()
-    # Only what was under way is asked again: at most as many as are asked at a time.
-    assert len(server.requests) - before == 40 - kept and before - kept <= 16
+    assert len(again.requests) == 40 - kept
     assert project.result()["win_rate"] == pytest.approx(100 * sum(expected()) / 40, abs=1e-6)
 
 
