@@ -50,7 +50,7 @@ test-vllm: .venv-vllm/installed   ## run the tests that need vLLM, in that envir
 gpu-smoke: $(VENV)/installed      ## the whole loop twice on this machine's GPU: tokens and pairs per second
 	python -m benchmarks.gpu_smoke
 
-clients-env: .venv-clients/installed  ## make the environment with the other tools of docs/use.md
+clients-env: .venv-clients/installed  ## make the environment with the other tools of docs/use.md, and DVC's for S3 and ssh
 	@echo "Made .venv-clients: put $(CURDIR)/.venv-clients/bin on your PATH."
 
 test-clients: .venv-clients/installed  ## run the tests that need them, in that environment

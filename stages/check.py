@@ -29,11 +29,13 @@ def main() -> None:
     """Verify DVC's cache, the run's files, published/ and the models of this machine."""
     cache = _cache()
     broken = {path.resolve() for folder in (cache, PUBLISHED) for path in damaged_objects(folder)}
-    problems = [*_objects(cache), *_published(), *_workspace(cache, broken), *_models()]
+    problems = [*_objects(cache), *_published(), *_strays(), *_workspace(cache, broken), *_models()]
     for path, remedy in problems:
         click.echo(f"{path}: {remedy}")
     if problems:
-        raise PairloopError(f"check: {len(problems)} damaged. Do what is said above, in this order, then check again.")
+        raise PairloopError(
+            f"check: {len(problems)} damaged or out of place. Do what is said above, in this order, then check again."
+        )
     click.echo("check: all that is here is as it was made")
 
 
@@ -67,6 +69,18 @@ def _objects(cache: Path) -> Iterator[Problem]:
 def _published() -> Iterator[Problem]:
     for path in damaged_objects(PUBLISHED):
         yield path, f"damaged. Take it from git again: rm -f {path} && git checkout -- {path}"
+
+
+def _strays() -> Iterator[Problem]:
+    """What a `dvc push` without a remote of one's own left: git ignores it, so that it is nobody else's."""
+    command = ["git", "ls-files", "--others", str(PUBLISHED)]
+    found = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
+    if found:
+        yield (
+            PUBLISHED,
+            f"{len(found)} objects that no commit has. `dvc push` put them there, and nobody gets them: add a remote "
+            f"of your own (docs/remotes.md) and push to it. Take them out: git clean -fdX {PUBLISHED}",
+        )
 
 
 def _workspace(cache: Path, broken: set[Path]) -> Iterator[Problem]:

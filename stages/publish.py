@@ -83,7 +83,9 @@ def _replace(partial: Path) -> None:
         )
     shutil.rmtree(FOLDER, ignore_errors=True)
     partial.rename(FOLDER)
-    click.echo(f"{FOLDER}/ holds {size / 1e6:.1f} MB. Commit it: git add {FOLDER} && git commit")
+    # By force: git ignores what others write there.
+    _run("git", "add", "--all", "--force", str(FOLDER))
+    click.echo(f"{FOLDER}/ holds {size / 1e6:.1f} MB, and git has them staged: git commit")
 
 
 def _run(*command: str) -> str:

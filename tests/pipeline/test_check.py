@@ -17,6 +17,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = new_project(tmp_path_factory.mktemp("begun") / "project")
     project.run("dvc", "repro", "base", "pool")
     project.run("dvc", "push")
+    project.run("git", "add", "--force", "published")
     project.commit("Begin")
     return project
 
@@ -79,6 +80,21 @@ def test_what_check_says_repairs_what_is_damaged(own: Project, places: list[str]
     assert check(own)[0] == 0
     own.run("dvc", "repro", "pool")
     assert {path.read_bytes() for path in where.values()} == {sound}
+
+
+def test_a_push_without_a_remote_of_ones_own_stays_out_of_git_and_check_says_so(own: Project) -> None:
+    (own.folder / "notes.txt").write_text("mine")
+    own.run("dvc", "add", "notes.txt")
+    own.commit("Note")
+    before = own.run("git", "ls-files", "published").stdout
+    own.run("dvc", "push", "notes.txt")
+    own.commit("Nothing that was pushed")
+    assert own.run("git", "ls-files", "published").stdout == before
+    code, said = check(own)
+    assert code == 1 and "published: 1 objects that no commit has" in said
+    own.run("bash", "-c", said.split("Take them out: ")[1].splitlines()[0])
+    assert check(own)[0] == 0
+    assert own.run("git", "status", "--porcelain").stdout == ""
 
 
 def test_a_damaged_object_is_not_pulled(own: Project) -> None:
