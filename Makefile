@@ -11,7 +11,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 GPU := $(shell nvidia-smi --list-gpus 2>/dev/null)
 RUN := $(if $(GPU),.venv-gpu,$(VENV))
 
-.PHONY: gpu-env gpu-lock repro plan check fast test vllm-env test-vllm gpu-smoke clients-env test-clients lm-eval lint format clean publish docs
+.PHONY: gpu-env gpu-lock repro plan check fast test vllm-env test-vllm gpu-smoke clients-env test-clients lm-eval lint format clean publish release docs
 
 repro: $(RUN)/installed           ## run the pipeline: only what changed; with the environment for GPUs where there is one
 	PATH="$(abspath $(RUN)/bin):$$PATH" python -m stages.lock
@@ -76,10 +76,15 @@ docs: $(VENV)/installed           ## make what the documentation says of the cod
 	python -m stages.api docs/api.txt
 	python -m stages.listing CONTRIBUTING.md docs/files.md
 
-# A page that showed another run's prompts is a change that is not committed: then publish refuses.
-publish: $(VENV)/installed        ## store a clean, committed run in published/
+# A page that showed another run's prompts, or dvc.yaml its iterations, is a change that is not committed: then publish
+# refuses. TO is where to push, READ where others read it if that is another address; docs/remotes.md.
+publish: $(VENV)/installed        ## store a clean, committed run in published/; for others too: make publish TO=s3://bucket/path
 	python -m stages.followed dvc.yaml data/prompts data/train_iteration_1.parquet data/eval.parquet docs/architecture.md
-	python -m stages.publish
+	python -m stages.artifacts dvc.yaml
+	python -m stages.publish $(if $(TO),--to "$(TO)") $(if $(READ),--read "$(READ)")
+
+release: $(VENV)/installed        ## give the published run's models and data a version: make release VERSION=v1.0.0
+	python -m stages.release "$(or $(VERSION),$(error name a version: make release VERSION=v1.0.0))"
 
 clean:                            ## remove the environment and unfinished work; finished work stays in DVC's cache
 	rm -rf $(VENV) .venv-* .dvc/tmp/pairloop .mypy_cache .ruff_cache .pytest_cache

@@ -85,7 +85,7 @@ def _strays() -> Iterator[Problem]:
 
 def _workspace(cache: Path, broken: set[Path]) -> Iterator[Problem]:
     """The outs that lie in the workspace and differ from dvc.lock, by damage or by an edit."""
-    for stage, out in _outs():
+    for stage, out in outs():
         path, md5 = Path(out["path"]), out["md5"]
         if path.exists() and _content(path) != md5:
             yield path, f"not what dvc.lock names: {_remedy(stage, path, md5, cache, broken)}"
@@ -110,7 +110,7 @@ def _sound(folder: Path, md5: str, broken: set[Path]) -> bool:
     return all(_sound(folder, entry["md5"], broken) for entry in listed)
 
 
-def _outs() -> Iterator[tuple[str, dict[str, Any]]]:
+def outs() -> Iterator[tuple[str, dict[str, Any]]]:
     """The stage and entry of every out in dvc.lock."""
     import yaml
 

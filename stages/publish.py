@@ -1,28 +1,63 @@
-"""publish: put the committed run's data and models into the remote that lies in the repository."""
+"""publish: put the committed run's data and models into the remote that lies in the repository, and where others read.
+
+Of a git URL, DVC has the objects of git and no folder: the remote in the repository serves only who has a clone.
+"""
 
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
 from pairloop.errors import PairloopError
 from pairloop.files import records
-from stages import common
-from stages.check import damaged_objects
+from stages import check, common
 
 REMOTE = "published"
 FOLDER = Path("published")
+PUBLIC = "public"
+"""The remote that others read, in .dvc/config and hence in every clone."""
+
+LOCAL = Path(".dvc/config.local")
 PARAMETERS = Path("conf/published.yaml")
 MOST_BYTES = 25_000_000
 
 
+@dataclass(frozen=True)
+class Shared:
+    """Where a run is pushed to, nothing if `read` shows the folder published/ itself, and where others read it."""
+
+    to: str | None
+    read: str
+
+
 @click.command(cls=common.Verb)
-def main() -> None:
-    """Store what dvc.lock names in published/. Refuses unless the run is clean and committed."""
-    _refuse_unless_clean()
+@click.option("--to", metavar="URL", help="Push the run there too: s3://…, ssh://…, a directory.")
+@click.option("--read", metavar="URL", help="Where others read what is pushed, if the address is another: https://…")
+def main(to: str | None, read: str | None) -> None:
+    """Store what dvc.lock names in published/. Refuses unless the run is clean and committed.
+
+    With --to or --read, others get files by the repository's git URL, without a clone: .dvc/config names the address.
+    """
+    shared = sharing(to, read)
+    refuse_unless_clean("publish")
     _refuse_unless_compared()
+    if shared and shared.to:
+        _push(shared.to, shared.read)
+    if not (shared and shared.to) or fits():
+        _store()
+    if shared:
+        _name(shared.read)
+    click.echo(f"Commit it: git add {FOLDER}{' .dvc/config' if shared else ''} && git commit")
+
+
+def _store() -> None:
+    """Replace published/ by what dvc.lock names."""
     partial = FOLDER.with_name(".published.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
@@ -36,12 +71,131 @@ def main() -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _refuse_unless_clean() -> None:
+def sharing(to: str | None, read: str | None) -> Shared | None:
+    """Where to push and where others read, from what was given and from what .dvc/config says of the time before.
+
+    Returns:
+        None where clones alone shall read.
+
+    Raises:
+        PairloopError: an address is missing, in the project, no address, or holds a password.
+    """
+    default, before = configured("core.remote"), configured(f"remote.{PUBLIC}.url")
+    if to is None and read is None:
+        if default == PUBLIC:
+            raise PairloopError(
+                f"publish: others read this project's runs at {before} (the remote `{PUBLIC}`), and nothing says where "
+                "to push. Needed: make publish TO=…, or READ= for an address that shows published/ itself. To serve "
+                f"clones alone again: dvc remote default {REMOTE}"
+            )
+        return None
+    place = _place("TO", to) if to is not None else None
+    # Nobody pushes to a web server: an address of before that is one still shows what is pushed elsewhere.
+    shown = before if before.startswith("http") else None
+    readable = _place("READ", read or shown or place or "")
+    if urlsplit(readable).password:
+        raise PairloopError(
+            f"publish: the address for readers holds a password, and .dvc/config is committed. Needed: READ= without "
+            f"one; `dvc remote modify --local {PUBLIC} password …` keeps it on this machine."
+        )
+    return Shared(place, readable)
+
+
+def _place(name: str, given: str) -> str:
+    """A URL as it is, or a directory's absolute path; none inside the project, which publishing replaces or git has."""
+    if "://" in given:
+        return given
+    path = Path(given).expanduser()
+    if not given or (name == "READ" and not path.is_absolute()):
+        raise PairloopError(
+            f"publish: {name}={given} is neither a URL (https://…, s3://…) nor the absolute path of a directory"
+        )
+    path = path.resolve()
+    if path.is_relative_to(Path.cwd().resolve()):
+        raise PairloopError(f"publish: {name}={given} lies in the project. Needed: a directory outside of it, or a URL")
+    return str(path)
+
+
+def _push(to: str, read: str) -> None:
+    """Push to one address, and see that everything arrives at the other."""
+    with _kept(LOCAL):
+        # By the name of the remote, so that endpoint, profile and keys that were set for it hold here.
+        _run("dvc", "config", "--local", f"remote.{PUBLIC}.url", to)
+        # Not captured: hours may pass, and DVC shows how far it is.
+        if subprocess.run(["dvc", "push", "--remote", PUBLIC]).returncode:
+            raise PairloopError(
+                f"publish: the push to {to} failed, as DVC says above. Nothing else has changed, and what has arrived "
+                "stays there: the same command goes on from it."
+            )
+        if read != to:
+            _run("dvc", "config", "--local", f"remote.{PUBLIC}.url", read)
+            if absent := unpushed(PUBLIC):
+                raise PairloopError(
+                    f"publish: what was pushed to {to} is not all at {read}: {len(absent)} files are not found there, "
+                    f"the first is {absent[0]}. Does a server show TO under that address, and is it up? "
+                    "READ= names another."
+                )
+
+
+def unpushed(remote: str) -> list[str]:
+    """Files of the run, as dvc.lock has them, that a remote does not have."""
+    import json
+
+    states = json.loads(_run("dvc", "status", "--cloud", "--json", "--remote", remote))
+    return [path for path, state in states.items() if state in ("new", "missing")]
+
+
+@contextmanager
+def _kept(path: Path) -> Iterator[None]:
+    """Leave a file as it was, whatever happens to it meanwhile."""
+    before = path.read_text(encoding="utf-8") if path.is_file() else None
+    try:
+        yield
+    finally:
+        if before is None:
+            path.unlink(missing_ok=True)
+        else:
+            records.write_text(path, before)
+
+
+def _name(read: str) -> None:
+    """Let every clone, and whoever has the git URL, read there."""
+    _run("dvc", "config", f"remote.{PUBLIC}.url", read)
+    _run("dvc", "config", f"remote.{PUBLIC}.verify", "true")
+    _run("dvc", "config", "core.remote", PUBLIC)
+    click.echo(f"Others read the run at {read}: `{PUBLIC}` is now the default remote in .dvc/config.")
+
+
+def configured(name: str) -> str:
+    """A value of .dvc/config, empty if it has none."""
+    found = subprocess.run(["dvc", "config", "--project", name], capture_output=True, text=True)
+    return found.stdout.strip() if found.returncode == 0 else ""
+
+
+def fits() -> bool:
+    """Whether the repository takes the run, by the sizes in dvc.lock: before gigabytes are copied to find out."""
+    tracked = _run("git", "ls-files").splitlines()
+    in_git = {str(folder) for name in tracked for folder in (Path(name), *Path(name).parents)}
+    size: int = sum(out["size"] for _, out in check.outs() if out["path"] not in in_git)
+    if size > MOST_BYTES:
+        click.echo(
+            f"{FOLDER}/ stays as it is: the run's files have {size / 1e6:.1f} MB, and at most "
+            f"{MOST_BYTES / 1e6:.0f} MB go into the repository."
+        )
+    return size <= MOST_BYTES
+
+
+def refuse_unless_clean(verb: str) -> None:
+    """Refuse a run that is not committed, or not what `dvc repro` would make.
+
+    Raises:
+        PairloopError: says what differs.
+    """
     if changed := _run("git", "status", "--porcelain").strip():
-        raise PairloopError(f"publish: there are changes that are not committed. Commit them first.\n{changed}")
+        raise PairloopError(f"{verb}: there are changes that are not committed. Commit them first.\n{changed}")
     status = _run("dvc", "status")
     if "up to date" not in status:
-        raise PairloopError(f"publish: the run is not clean. Run `dvc repro` and commit first.\n{status.strip()}")
+        raise PairloopError(f"{verb}: the run is not clean. Run `dvc repro` and commit first.\n{status.strip()}")
 
 
 def _refuse_unless_compared() -> None:
@@ -71,7 +225,7 @@ def written(path: Path, text: str) -> bool:
 
 
 def _replace(partial: Path) -> None:
-    if damaged := damaged_objects(partial):
+    if damaged := check.damaged_objects(partial):
         raise PairloopError(
             f"publish: {len(damaged)} objects of DVC's cache are damaged. `python -m stages.check` says what to do."
         )
