@@ -3,9 +3,10 @@
 Of a git URL, DVC has the objects of git and no folder: the remote in the repository serves only who has a clone.
 """
 
+import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ FOLDER = Path("published")
 PUBLIC = "public"
 """The remote that others read, in .dvc/config and hence in every clone."""
 
+PUSHED = "publishing"
+"""A remote for one push, where what is pushed is read at another address."""
+
 LOCAL = Path(".dvc/config.local")
 PARAMETERS = Path("conf/published.yaml")
 MOST_BYTES = 25_000_000
@@ -37,7 +41,7 @@ class Shared:
 
 
 @click.command(cls=common.Verb)
-@click.option("--to", metavar="URL", help="Push the run there too: s3://…, ssh://…, a directory.")
+@click.option("--to", metavar="URL", help="Push the run there too: s3://…, ssh://…, a directory, the name of a remote.")
 @click.option("--read", metavar="URL", help="Where others read what is pushed, if the address is another: https://…")
 def main(to: str | None, read: str | None) -> None:
     """Store what dvc.lock names in published/. Refuses unless the run is clean and committed.
@@ -62,12 +66,12 @@ def _store() -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     # A remote of its own for this one push: an interrupted one leaves the published files as they were.
-    _run("dvc", "remote", "add", "--local", "--force", "publishing", str(partial.resolve()))
+    _run("dvc", "remote", "add", "--local", "--force", PUSHED, str(partial.resolve()))
     try:
-        _run("dvc", "push", "--remote", "publishing")
+        _run("dvc", "push", "--remote", PUSHED)
         _replace(partial)
     finally:
-        _run("dvc", "remote", "remove", "--local", "publishing")
+        _run("dvc", "remote", "remove", "--local", PUSHED)
         shutil.rmtree(partial, ignore_errors=True)
 
 
@@ -89,9 +93,9 @@ def sharing(to: str | None, read: str | None) -> Shared | None:
                 f"clones alone again: dvc remote default {REMOTE}"
             )
         return None
-    place = _place("TO", to) if to is not None else None
+    place = None if to is None else to if _is_remote(to) else _place("TO", to)
     # Nobody pushes to a web server: an address of before that is one still shows what is pushed elsewhere.
-    shown = before if before.startswith("http") else None
+    shown = before if to == PUBLIC or before.startswith("http") else None
     readable = _place("READ", read or shown or place or "")
     if urlsplit(readable).password:
         raise PairloopError(
@@ -101,6 +105,11 @@ def sharing(to: str | None, read: str | None) -> Shared | None:
     return Shared(place, readable)
 
 
+def _is_remote(given: str) -> bool:
+    """Whether it is the name of a remote for pushing, which may have options of its own: an endpoint, a profile."""
+    return given != REMOTE and bool(re.fullmatch(r"[\w-]+", given)) and bool(configured(f"remote.{given}.url", ()))
+
+
 def _place(name: str, given: str) -> str:
     """A URL as it is, or a directory's absolute path; none inside the project, which publishing replaces or git has."""
     if "://" in given:
@@ -108,7 +117,8 @@ def _place(name: str, given: str) -> str:
     path = Path(given).expanduser()
     if not given or (name == "READ" and not path.is_absolute()):
         raise PairloopError(
-            f"publish: {name}={given} is neither a URL (https://…, s3://…) nor the absolute path of a directory"
+            f"publish: {name}={given} is no URL (https://…, s3://…), no absolute path of a directory and no remote to "
+            "push to"
         )
     path = path.resolve()
     if path.is_relative_to(Path.cwd().resolve()):
@@ -119,22 +129,27 @@ def _place(name: str, given: str) -> str:
 def _push(to: str, read: str) -> None:
     """Push to one address, and see that everything arrives at the other."""
     with _kept(LOCAL):
-        # By the name of the remote, so that endpoint, profile and keys that were set for it hold here.
-        _run("dvc", "config", "--local", f"remote.{PUBLIC}.url", to)
+        # Where both are one, what was set for readers (endpoint, profile) and for this machine (keys) holds here too.
+        remote = to if _is_remote(to) else PUBLIC if read == to else PUSHED
+        if remote != to:
+            _run("dvc", "config", "--local", f"remote.{remote}.url", to)
         # Not captured: hours may pass, and DVC shows how far it is.
-        if subprocess.run(["dvc", "push", "--remote", PUBLIC]).returncode:
+        if subprocess.run(["dvc", "push", "--remote", remote]).returncode:
             raise PairloopError(
                 f"publish: the push to {to} failed, as DVC says above. Nothing else has changed, and what has arrived "
                 "stays there: the same command goes on from it."
             )
         if read != to:
             _run("dvc", "config", "--local", f"remote.{PUBLIC}.url", read)
-            if absent := unpushed(PUBLIC):
-                raise PairloopError(
-                    f"publish: what was pushed to {to} is not all at {read}: {len(absent)} files are not found there, "
-                    f"the first is {absent[0]}. Does a server show TO under that address, and is it up? "
-                    "READ= names another."
-                )
+            _refuse_unless_there(to, read)
+
+
+def _refuse_unless_there(to: str, read: str) -> None:
+    if absent := unpushed(PUBLIC):
+        raise PairloopError(
+            f"publish: what was pushed to {to} is not all at {read}: {len(absent)} files are not found there, the "
+            f"first is {absent[0]}. Does a server show TO under that address, and is it up? READ= names another."
+        )
 
 
 def unpushed(remote: str) -> list[str]:
@@ -166,9 +181,9 @@ def _name(read: str) -> None:
     click.echo(f"Others read the run at {read}: `{PUBLIC}` is now the default remote in .dvc/config.")
 
 
-def configured(name: str) -> str:
-    """A value of .dvc/config, empty if it has none."""
-    found = subprocess.run(["dvc", "config", "--project", name], capture_output=True, text=True)
+def configured(name: str, level: Sequence[str] = ("--project",)) -> str:
+    """A value of .dvc/config, or of all of DVC's configuration, empty if it has none."""
+    found = subprocess.run(["dvc", "config", *level, name], capture_output=True, text=True)
     return found.stdout.strip() if found.returncode == 0 else ""
 
 

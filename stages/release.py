@@ -20,9 +20,9 @@ def main(version: str) -> None:
     Refuses unless the run is clean and committed and others can read it.
     """
     _refuse_unless_semantic(version)
-    publish.refuse_unless_clean("release")
     names = _names()
     _refuse_unless_new(names, version)
+    publish.refuse_unless_clean("release")
     _refuse_unless_public()
     register(names, version)
     tags = " ".join(f"{name}@{version}" for name in names)

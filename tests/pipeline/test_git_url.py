@@ -1,5 +1,6 @@
 """A run that others read: published to a web server's folder, had by the repository's git URL, released by name."""
 
+import shlex
 import subprocess
 import sys
 import threading
@@ -17,7 +18,32 @@ from pairloop.errors import PairloopError
 from stages import artifacts, publish, release
 
 VERB = (sys.executable, "-m")
+EXAMPLES = {"/srv/www/run": "to", "https://example.org/run": "read", "https://example.org/me/pairloop.git": "url"}
+"""What docs/remotes.md has as examples of a place to push to, of its address for readers and of a repository."""
+
 SPLIT = "data/train_iteration_1.parquet"
+
+
+def section(title: str) -> str:
+    return (ROOT / "docs/remotes.md").read_text().split(f"## {title}\n")[1].split("\n## ")[0]
+
+
+def documented(words: str, **places: str) -> list[str]:
+    """The command of docs/remotes.md that begins with some words, with the test's own addresses in it."""
+    page = section("From a git URL") + section("Releases")
+    (line,) = [line[2:] for line in page.splitlines() if line.startswith(f"$ {words}")]
+    for shown, own in EXAMPLES.items():
+        line = line.replace(shown, places.get(own, shown))
+    return shlex.split(line)
+
+
+def recipe(command: list[str]) -> list[tuple[str, ...]]:
+    """What a target of the Makefile runs, but for the page of docs/ that `make publish` draws."""
+    shown = subprocess.run(
+        [*command, "-n", f"PYTHON={sys.executable}"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    lines = [shlex.split(line) for line in shown.splitlines() if line.startswith("python -m stages.")]
+    return [(sys.executable, *words[1:]) for words in lines if "stages.followed" not in words]
 
 
 class Web:
@@ -55,12 +81,14 @@ def released(reproduced: Project, web: Web, tmp_path_factory: pytest.TempPathFac
     pipeline = project.folder / "dvc.yaml"
     pipeline.write_text(artifacts.renewed(pipeline.read_text(), 1))
     assert "up to date" in project.run("dvc", "status").stdout, "an artifact makes a stage stale"
-    said = project.run(*VERB, "stages.artifacts", "dvc.yaml").stdout
-    assert "names the models of this run's iterations" in said
+    named, published = recipe(documented("make publish", to=str(web.folder / "run"), read=f"{web.address}/run"))
+    assert "names the models of this run's iterations" in project.run(*named).stdout
     project.commit("Name the models")
-    project.run(*VERB, "stages.publish", "--to", str(web.folder / "run"), "--read", f"{web.address}/run")
-    project.commit("Publish")
-    project.run(*VERB, "stages.release", "v1.0.0")
+    project.run(*published)
+    project.run(*documented("git add dvc.yaml")[:5])
+    project.run("git", "commit", "-q", "-m", "Publish")
+    (registered,) = recipe(documented("make release"))
+    project.run(*registered)
     return project
 
 
@@ -70,37 +98,36 @@ def url(released: Project) -> str:
 
 
 def test_a_file_is_had_by_git_url(released: Project, url: str, tmp_path: Path) -> None:
-    elsewhere = Project(tmp_path)
-    elsewhere.run("dvc", "get", url, SPLIT, "--out", "split.parquet")
-    assert (tmp_path / "split.parquet").read_bytes() == (released.folder / SPLIT).read_bytes()
+    Project(tmp_path).run(*documented("dvc get", url=url))
+    assert (tmp_path / Path(SPLIT).name).read_bytes() == (released.folder / SPLIT).read_bytes()
 
 
 def test_another_project_imports_a_model_by_git_url(released: Project, url: str, tmp_path: Path) -> None:
     mine = Project(tmp_path)
     mine.run("git", "init", "-q")
     mine.run("dvc", "init", "-q")
-    mine.run("dvc", "import", url, "models/iteration_1", "--out", "preferences")
-    assert (tmp_path / "preferences.dvc").is_file()
+    mine.run(*documented("dvc import", url=url))
+    assert (tmp_path / "iteration_1.dvc").is_file()
     for path in (released.folder / "models/iteration_1").iterdir():
-        assert (tmp_path / "preferences" / path.name).read_bytes() == path.read_bytes()
+        assert (tmp_path / "iteration_1" / path.name).read_bytes() == path.read_bytes()
 
 
 def test_python_reads_a_file_by_git_url(released: Project, url: str, tmp_path: Path) -> None:
-    script = f"import dvc.api, sys; sys.stdout.buffer.write(dvc.api.read({SPLIT!r}, repo={url!r}, mode='rb'))"
-    found = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, check=True)
-    assert found.stdout == (released.folder / SPLIT).read_bytes()
+    found = Project(tmp_path).run(*documented("python", url=url)).stdout
+    assert found == (released.folder / "data/README.md").read_text() + "\n"
+    script = f"import dvc.api\nwith dvc.api.open({SPLIT!r}, repo={url!r}, mode='rb') as file: print(len(file.read()))"
+    size = (released.folder / SPLIT).stat().st_size
+    assert Project(tmp_path).run("python", "-c", script).stdout == f"{size}\n"
 
 
 def test_a_release_is_had_by_name(released: Project, url: str, tmp_path: Path) -> None:
-    from datasets import load_dataset
-
     elsewhere = Project(tmp_path)
-    elsewhere.run("dvc", "artifacts", "get", url, "iteration-2", "--rev", "v1.0.0")
-    elsewhere.run("dvc", "artifacts", "get", url, "data", "--rev", "v1.0.0")
-    model = released.folder / "models/iteration_2/adapter_model.safetensors"
-    assert (tmp_path / "iteration_2/adapter_model.safetensors").read_bytes() == model.read_bytes()
-    splits = load_dataset(str(tmp_path / "data"), cache_dir=str(tmp_path / "cache"))
-    assert set(splits) == {f"{part}_iteration_{n}" for part in ("train", "test") for n in (1, 2, 3)}
+    for name in ("iteration-3", "data"):
+        elsewhere.run(*documented(f"dvc artifacts get https://example.org/me/pairloop.git {name}", url=url))
+    model = released.folder / "models/iteration_3/adapter_model.safetensors"
+    assert (tmp_path / "iteration_3/adapter_model.safetensors").read_bytes() == model.read_bytes()
+    for name in ("README.md", *(f"{part}_iteration_3.parquet" for part in ("train", "test"))):
+        assert (tmp_path / "data" / name).read_bytes() == (released.folder / "data" / name).read_bytes()
 
 
 def test_a_release_is_an_annotated_tag_for_each_artifact(released: Project) -> None:
@@ -135,14 +162,16 @@ def test_what_was_released_is_not_released_again(released: Project) -> None:
 
 def test_a_run_that_others_cannot_read_is_not_released(released: Project, web: Web, tmp_path: Path) -> None:
     project = released.copy(tmp_path / "project")
+    project.commit("Go on")
     (project.folder / "note.txt").write_text("new")
     found = project.run(*VERB, "stages.release", "v2.0.0", check=False)
     assert found.returncode == 1 and "not committed" in found.stderr and "note.txt" in found.stderr
-    project.run("dvc", "remote", "modify", "public", "url", f"{web.address}/nothing")
+    config = project.folder / ".dvc/config"
+    config.write_text(config.read_text().replace(f"{web.address}/run", f"{web.address}/nothing"))
     project.commit("Name an address that shows nothing")
     found = project.run(*VERB, "stages.release", "v2.0.0", check=False)
     assert found.returncode == 1 and "the run is not published" in found.stderr
-    project.run("dvc", "remote", "default", "published")
+    config.write_text(config.read_text().replace("remote = public", "remote = published"))
     project.commit("Let only clones read")
     found = project.run(*VERB, "stages.release", "v2.0.0", check=False)
     assert found.returncode == 1 and "from which no git URL gets a file" in found.stderr
@@ -153,13 +182,14 @@ def test_an_address_that_shows_something_else_is_not_published(released: Project
     project = released.copy(tmp_path / "project")
     before = (project.folder / ".dvc/config").read_text()
     local = project.folder / ".dvc/config.local"
-    local.write_text("['remote \"public\"']\n    timeout = 20\n")
-    to, read = tmp_path / "pushed", f"{web.address}/elsewhere"
+    own = f"['remote \"store\"']\n    url = {tmp_path / 'pushed'}\n"
+    local.write_text(own)
+    to, read = "store", f"{web.address}/elsewhere"
     found = project.run(*VERB, "stages.publish", "--to", str(to), "--read", read, check=False)
     assert found.returncode == 1 and f"what was pushed to {to} is not all at {read}" in found.stderr
-    assert list(to.rglob("*"))
+    assert list((tmp_path / "pushed").rglob("*")), "nothing was pushed"
     assert (project.folder / ".dvc/config").read_text() == before
-    assert "timeout = 20" in local.read_text() and "url" not in local.read_text()
+    assert local.read_text() == own
     assert project.run("git", "status", "--porcelain").stdout == ""
 
 
@@ -168,7 +198,7 @@ def test_where_to_push_is_said_again(released: Project, monkeypatch: pytest.Monk
     for options, said in (
         ((), "nothing says where to push"),
         (("--to", "published"), "lies in the project"),
-        (("--read", "example.org/run"), "neither a URL"),
+        (("--read", "example.org/run"), "is no URL"),
         (("--read", "https://me:secret@example.org/run"), "holds a password"),
     ):
         found = CliRunner().invoke(publish.main, options)
@@ -176,12 +206,14 @@ def test_where_to_push_is_said_again(released: Project, monkeypatch: pytest.Monk
 
 
 def test_readers_keep_their_address_and_get_that_of_the_push_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = {"core.remote": "public", "remote.public.url": "https://example.org/run"}
-    monkeypatch.setattr(publish, "configured", lambda name: config.get(name, ""))
+    config = {"core.remote": "public", "remote.public.url": "https://example.org/run", "remote.store.url": "s3://b"}
+    monkeypatch.setattr(publish, "configured", lambda name, level=(): config.get(name, ""))
+    assert publish.sharing("store", None) == publish.Shared("store", "https://example.org/run")
     assert publish.sharing("s3://bucket/run", None) == publish.Shared("s3://bucket/run", "https://example.org/run")
     assert publish.sharing(None, "https://host/published") == publish.Shared(None, "https://host/published")
     config["remote.public.url"] = "s3://old/run"
     assert publish.sharing("s3://bucket/run", None) == publish.Shared("s3://bucket/run", "s3://bucket/run")
+    assert publish.sharing("public", None) == publish.Shared("public", "s3://old/run")
     config.clear()
     assert publish.sharing(None, None) is None
 
@@ -213,6 +245,12 @@ def test_all_are_registered_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert project.run("git", "tag").stdout == ""
     release.register(["model"], "v1.0.0")
     assert project.run("git", "tag").stdout == "model@v1.0.0\n"
+
+
+def test_every_command_of_the_page_is_run_here() -> None:
+    page = section("From a git URL") + section("Releases")
+    starts = {" ".join(line.split()[1:3]) for line in page.splitlines() if line.startswith("$ ")}
+    assert starts == {"make publish", "git add", "dvc get", "dvc import", "python -c", "make release", "dvc artifacts"}
 
 
 def test_the_artifacts_of_dvc_yaml_follow_the_iterations() -> None:
