@@ -39,9 +39,8 @@ def documented(words: str, **places: str) -> list[str]:
 
 def recipe(command: list[str]) -> list[tuple[str, ...]]:
     """What a target of the Makefile runs, but for the page of docs/ that `make publish` draws."""
-    shown = subprocess.run(
-        [*command, "-n", f"PYTHON={sys.executable}"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
+    dry = [*command, "-n", f"PYTHON={sys.executable}"]
+    shown = subprocess.run(dry, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     lines = [shlex.split(line) for line in shown.splitlines() if line.startswith("python -m stages.")]
     return [(sys.executable, *words[1:]) for words in lines if "stages.followed" not in words]
 
