@@ -95,12 +95,13 @@ def _earlier(number: int, published: bool) -> dict[str, Any]:
 
 
 def _asked_for(root: DictConfig, iterations: int) -> dict[str, Any]:
-    """The evaluations that are made only where a parameter asks for them."""
+    """The evaluations and exports that are made only where a parameter asks for them."""
     return {
         "annotated": _annotated(root, iterations),
         # A model is in the mapping, since DVC would drop an empty one.
         "ifeval": _models(range(iterations + 1) if root.eval.get("ifeval") is not None else ()),
         "lm_eval": _models(root.get("lm_eval", {}).get("iterations") or ()),
+        "export": _exports(root),
     }
 
 
@@ -122,6 +123,24 @@ def _annotated(root: DictConfig, iterations: int) -> dict[str, dict[str, str]]:
 def _models(numbers: Any) -> dict[str, dict[str, str]]:
     """Where the models of some iterations lie, to loop over."""
     return {str(number): {"model": f"models/iteration_{number}"} for number in numbers}
+
+
+def _exports(root: DictConfig) -> dict[str, dict[str, Any]]:
+    """Each model and the form in which it is exported, by number and form."""
+    own = root.get("export", {})
+    numbers = own.get("iterations") or ()
+    forms = [name for form in own.get("forms", ()) for name in (_ggufs(own) if form == "gguf" else (form,))]
+    found = [(number, form) for number in numbers for form in forms if number or form != "adapter"]
+    # An adapter must name its base by a path, unless the hub has it.
+    needed = "adapter" in forms and any(numbers) and not str(root.base.model).startswith("hf:")
+    return {
+        f"{number}-{form}": {"iteration": number, "form": form, "model": f"models/iteration_{number}"}
+        for number, form in dict.fromkeys([*([(0, "merged")] if needed else []), *found])
+    }
+
+
+def _ggufs(own: DictConfig) -> list[str]:
+    return [f"gguf-{dtype}" for dtype in own.gguf]
 
 
 def _check(overrides: DictConfig, root: DictConfig) -> None:

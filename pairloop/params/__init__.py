@@ -15,6 +15,7 @@ from pairloop.errors import ParameterError
 from pairloop.params.checking import build, replaced, subsection
 from pairloop.params.data import Base, Generate, Pool, Prompts
 from pairloop.params.engines import VLLM, Ray
+from pairloop.params.exporting import Export
 from pairloop.params.harness import LmEval
 from pairloop.params.judging import Judge
 from pairloop.params.rankers import KINDS, Encoder, Kind, Rankers
@@ -29,6 +30,7 @@ __all__ = [
     "Base",
     "Encoder",
     "Eval",
+    "Export",
     "Generate",
     "Judge",
     "LmEval",
@@ -76,6 +78,7 @@ class Params(Section):
     eval: Eval = Field(default_factory=Eval)
     watch: Watch = Field(default_factory=Watch)
     lm_eval: LmEval = Field(default_factory=LmEval)
+    export: Export = Field(default_factory=Export)
 
     @model_validator(mode="after")
     def _engine_has_the_mode(self) -> Self:
@@ -98,16 +101,30 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
-    def _lm_eval_has_tasks_and_models(self) -> Self:
+    def _lm_eval_has_tasks(self) -> Self:
         own = self.lm_eval
         if own.iterations and not own.tasks:
             raise ParameterError(
                 "lm_eval.iterations is set, but lm_eval.tasks is empty: name tasks, or empty lm_eval.iterations too"
             )
-        if beyond := [number for number in own.iterations if number > self.iterations]:
+        return self
+
+    @model_validator(mode="after")
+    def _named_models_are_there(self) -> Self:
+        for section, numbers in (("lm_eval", self.lm_eval.iterations), ("export", self.export.iterations)):
+            if beyond := [number for number in numbers if number > self.iterations]:
+                raise ParameterError(
+                    f"{section}.iterations has {beyond[0]}, but iterations is {self.iterations}: there is no such "
+                    f"model. Allowed are 0, the base, to {self.iterations}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _adapters_are_exported_where_there_are_some(self) -> Self:
+        if self.export.iterations and "adapter" in self.export.forms and self.train.method == "full":
             raise ParameterError(
-                f"lm_eval.iterations has {beyond[0]}, but iterations is {self.iterations}: there is no such model. "
-                f"Allowed are 0, the base, to {self.iterations}"
+                "export.forms has adapter, but train.method is full: all weights are trained, and there is no adapter. "
+                "Take merged or gguf"
             )
         return self
 

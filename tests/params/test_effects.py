@@ -137,7 +137,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     # So that the stages which are there only where they are asked for are there.
     asked = ["train.data=accumulated", "eval.ifeval=mine.jsonl", "lm_eval.tasks=[arc_easy]", "lm_eval.iterations=[3]"]
     asked.append("eval.judges=[specialist,likelihood,alpaca_eval]")
-    asked.append("watch.stop=true")
+    asked += ["watch.stop=true", "export.iterations=[3]", "export.forms=[merged,gguf]"]
     project.run(sys.executable, "-m", "stages.schedule", "--write", *asked)
     with Repo(str(project.folder)) as repo:
         found = {}
@@ -149,7 +149,10 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         yield Watched(project.folder / "params.yaml", found)
 
 
-NUMBERS = ("iterations", "lm_eval.iterations", "eval.compare_with")
+NUMBERS = (
+    *("iterations", "lm_eval.iterations", "export.iterations", "export.forms", "export.gguf"),
+    "eval.compare_with",
+)
 """What says how many stages there are: no stage of a number or name runs again when there are others. Where a name's
 answers lie is in `schedule.annotated`, which each stage watches for itself: tests/pipeline/test_annotated.py."""
 
