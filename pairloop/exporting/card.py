@@ -57,8 +57,9 @@ def write(exported: Exported, folder: Path, file: str = "") -> None:
     place = "." if inside else f"exports/iteration_{exported.iteration}/{exported.form}"
     loading = "\n".join(lines(exported.form, place, file))
     language = "console\n$ " if exported.form.startswith("gguf") else "python\n"
-    text = f"# {exported.title}\n\n{_sentence(exported)}\n\nIn {'this' if inside else "the project's"} folder:\n\n```{language}{loading}\n```\n"
-    records.write_text(folder / "README.md", f"{ModelCard(f'---{chr(10)}{data}{chr(10)}---{chr(10)}{chr(10)}{text}')}")
+    where = "In this folder" if inside else "In the project's folder"
+    text = f"# {exported.title}\n\n{_sentence(exported)}\n\n{where}:\n\n```{language}{loading}\n```\n"
+    records.write_text(folder / "README.md", str(ModelCard(f"---\n{data}\n---\n\n{text}")))
 
 
 def _sentence(exported: Exported) -> str:
