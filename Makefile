@@ -5,13 +5,14 @@ PYTHON ?= $(firstword $(foreach version,$(VERSIONS),$(shell python$(version) -c 
 FOUND = $(or $(PYTHON),$(error no Python $(VERSIONS) on the PATH can make an environment: install one with its venv module, or name one: make PYTHON=/path/to/python3.12))
 VENV ?= .venv
 BIN := $(VENV)/bin
+comma := ,
 export PATH := $(abspath $(BIN)):$(PATH)
 
 # Where nvidia-smi lists a GPU, `repro` runs with vLLM and torch for CUDA; `make repro GPU=` runs in $(VENV) all the same.
 GPU := $(shell nvidia-smi --list-gpus 2>/dev/null)
 RUN := $(if $(GPU),.venv-gpu,$(VENV))
 
-.PHONY: gpu-env gpu-lock repro plan check fast test vllm-env test-vllm gpu-smoke clients-env test-clients lm-eval lint format clean publish release docs
+.PHONY: gpu-env gpu-lock repro plan check fast test vllm-env test-vllm gpu-smoke clients-env test-clients lm-eval lint format clean publish release docs use
 
 repro: $(RUN)/installed           ## run the pipeline: only what changed; with the environment for GPUs where there is one
 	PATH="$(abspath $(RUN)/bin):$$PATH" python -m stages.lock
@@ -62,6 +63,13 @@ lm-eval: .venv-clients/installed  ## run tasks of lm-eval on a model: make lm-ev
 		"lm_eval.iterations=[$(or $(ITERATION),$(error name an iteration: make lm-eval ITERATION=3 TASKS=hellaswag))]" \
 		"lm_eval.tasks=[$(or $(TASKS),$(error name tasks: make lm-eval ITERATION=3 TASKS=hellaswag))]"
 	PATH="$(CURDIR)/.venv-clients/bin:$$PATH" dvc repro --single-item lm_eval
+
+# As lm-eval: what was asked for stays in params.yaml. `--pull` brings what a clone has not yet, where a remote has it.
+use: $(VENV)/installed            ## export a model for other tools, and print the lines that load it: make use ITERATION=3 FORMS=merged,gguf
+	python -m stages.schedule --write $(CHANGES) "export.forms=[$(or $(FORMS),merged)]" \
+		"export.iterations=[$(or $(ITERATION),$(error name an iteration: make use ITERATION=3))]"
+	dvc repro --pull --single-item export
+	@python -m stages.use $(foreach number,$(subst $(comma), ,$(ITERATION)),exports/iteration_$(number))
 
 lint: $(VENV)/installed           ## ruff and mypy, as continuous integration does
 	ruff check . && ruff format --check . && mypy

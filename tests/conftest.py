@@ -175,6 +175,16 @@ def edit() -> Callable[[Project, str, object], None]:
     return change
 
 
+@pytest.fixture(scope="session")
+def version_4(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A transformers 4 with what it needs in other versions than ours, to be put before our packages."""
+    folder = tmp_path_factory.mktemp("transformers-4")
+    wanted = ["transformers==4.57.6", "tokenizers==0.22.2", "huggingface-hub==0.36.2"]
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder)]
+    subprocess.run([*command, *wanted], check=True)
+    return folder
+
+
 @pytest.fixture
 def real_tokenizer() -> object:
     """The default base's tokenizer: byte-pair merges and all."""

@@ -78,6 +78,8 @@ def of(tokenizer: Any, rows: int) -> Vocabulary:
         raise ModelError(
             f"{name}: llama.cpp has no name for how this tokenizer cuts text ({', '.join(steps) or 'none'})"
         )
+    if not model["merges"]:
+        raise ModelError(f"{name}: the tokenizer merges no pairs, which a GGUF file cannot say. Take merged")
     merges = [pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"]]
     tokens, types = _tokens(model["vocab"], backend["added_tokens"], model.get("unk_token"), rows, name)
     return Vocabulary(

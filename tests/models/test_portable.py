@@ -36,16 +36,6 @@ print(json.dumps(found))
 """
 
 
-@pytest.fixture(scope="session")
-def version_4(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A transformers 4 with what it needs in other versions than ours, to be put before our packages."""
-    folder = tmp_path_factory.mktemp("transformers-4")
-    wanted = ["transformers==4.57.6", "tokenizers==0.22.2", "huggingface-hub==0.36.2"]
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder)]
-    subprocess.run([*command, *wanted], check=True)
-    return folder
-
-
 def read_by_version_4(packages: Path, models: list[tuple[Path, Path | None]]) -> Any:
     """Of each base and adapter: the ids of a prompt, and what comes after it, by transformers 4."""
     given = json.dumps([[str(path) if path else None for path in pair] for pair in models])
