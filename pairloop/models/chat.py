@@ -7,7 +7,7 @@ same characters, but never the token. Text without such a string gets exactly th
 
 import datetime
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +22,9 @@ _SENTINEL = "\ue000pairloop\ue001"
 
 _REPLY = "\ue000pairloop-reply\ue001"
 """Likewise for an answer."""
+
+_CUT = "\ue000pairloop-cut\ue001"
+"""Likewise inside a control string that a text spells out."""
 
 _TEMPLATE_WORDS = (
     *("[INST]", "[/INST]", "<<SYS>>", "<</SYS>>", "<s>", "</s>"),
@@ -84,6 +87,25 @@ def encode_exchange(tokenizer: Any, prompt: str, response: str) -> list[int]:
     return _joined(tokenizer, [*first, *_pieces(tokenizer, last, told[start:end], told[end:], _THINKING)])
 
 
+def encode_turns(tokenizer: Any, turns: Sequence[Mapping[str, str]]) -> list[int]:
+    """Token ids of a conversation in the model's chat format, ending where the next answer begins.
+
+    Args:
+        tokenizer: has the template.
+        turns: each a `role` that the template knows, and its `content`.
+
+    Raises:
+        ModelError: the tokenizer has no chat template, or one that refuses these turns.
+    """
+    cut = [dict(turn) | {"content": _cut(tokenizer, turn)} for turn in turns]
+    return _joined(tokenizer, _templated(tokenizer, cut, True, "this conversation").split(_CUT))
+
+
+def _cut(tokenizer: Any, turn: Mapping[str, str]) -> str:
+    control = _control(tokenizer, _THINKING if turn["role"] == "assistant" else ())
+    return control.sub(lambda found: found[0][0] + _CUT + found[0][1:], turn["content"])
+
+
 def _alike(text: str, other: str) -> int:
     """Characters that two texts begin with alike."""
     pairs = enumerate(zip(text, other, strict=False))
@@ -129,14 +151,19 @@ def _rendered(tokenizer: Any, prompt: str, response: str | None = None) -> str:
     Raises:
         ModelError: there is no template, or it cannot be rendered.
     """
-    from jinja2 import TemplateError
-
     turns = [{"role": "user", "content": prompt}]
     turns += [] if response is None else [{"role": "assistant", "content": response}]
+    what = f"a user's turn{'' if response is None else ' and an answer'}"
+    return _templated(tokenizer, turns, response is None, what)
+
+
+def _templated(tokenizer: Any, turns: Sequence[Mapping[str, str]], goes_on: bool, what: str) -> str:
+    """The template's text of `turns`, which `what` names, up to where the next answer begins if it `goes_on`."""
+    from jinja2 import TemplateError
+
     try:
-        template = _dated(tokenizer.get_chat_template())
         text: str = tokenizer.apply_chat_template(
-            turns, chat_template=template, tokenize=False, add_generation_prompt=response is None
+            turns, chat_template=dated(tokenizer.get_chat_template()), tokenize=False, add_generation_prompt=goes_on
         )
     except (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         if not tokenizer.chat_template:
@@ -145,15 +172,14 @@ def _rendered(tokenizer: Any, prompt: str, response: str | None = None) -> str:
                 "Use an instruction-tuned model."
             ) from None
         raise ModelError(
-            f"{tokenizer.name_or_path}: the chat template cannot be rendered for a user's turn"
-            f"{'' if response is None else ' and an answer'} ({first_line(error)}). Put one that can into "
-            "that folder, as chat_template.jinja"
+            f"{tokenizer.name_or_path}: the chat template cannot be rendered for {what} ({first_line(error)}). Put one "
+            "that can into that folder, as chat_template.jinja"
         ) from error
     return text
 
 
 @lru_cache(maxsize=16)
-def _dated(template: str) -> str:
+def dated(template: str) -> str:
     """A template whose `strftime_now` is that of DATE: transformers hands a template text only, and no functions."""
     if "strftime_now" not in template:
         return template

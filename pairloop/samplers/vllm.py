@@ -203,7 +203,7 @@ def _start(served: references.Served, engine: Engine) -> Any:
     settings = engine.settings
     # A prompt read in two steps makes vLLM rewind its random stream, which torch's streams on a CPU cannot do.
     whole = {} if references.device() == "cuda" else {"enable_chunked_prefill": False}
-    adapters = {"enable_lora": True, "max_lora_rank": _max_rank(served.rank)} if served.rank else {}
+    adapters = {"enable_lora": True, "max_lora_rank": max_rank(served.rank)} if served.rank else {}
     # In an actor of Ray too: vLLM would ask Ray for devices, and the actor has its own.
     processes = {"distributed_executor_backend": "mp"} if settings.tensor_parallel_size > 1 else {}
     cache = {"kv_cache_memory_bytes": int(settings.kv_cache_gib * 2**30)} if settings.kv_cache_gib else {}
@@ -234,7 +234,12 @@ def _number(adapter: Path) -> int:
     return int.from_bytes(hashlib.sha256(content).digest()[:4]) % (2**31 - 1) + 1
 
 
-def _max_rank(rank: int) -> int:
+def max_rank(rank: int) -> int:
+    """The smallest `max_lora_rank` of vLLM's that has room for an adapter of this rank.
+
+    Raises:
+        ModelError: there is none.
+    """
     if rank > _RANKS[-1]:
         raise ModelError(f"the adapter's rank is {rank}, and vLLM serves at most {_RANKS[-1]}: lower train.lora_r")
     return next(allowed for allowed in _RANKS if allowed >= rank)

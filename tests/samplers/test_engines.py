@@ -96,12 +96,12 @@ def test_one_place_decides_how_a_policy_lies_for_vllm(tiny_base: Path, tmp_path:
 
 @pytest.mark.parametrize(("rank", "allowed"), [(1, 1), (2, 8), (8, 8), (9, 16), (200, 256), (512, 512)])
 def test_vllm_gets_the_smallest_rank_that_it_allows_for_an_adapter(rank: int, allowed: int) -> None:
-    assert engine._max_rank(rank) == allowed
+    assert engine.max_rank(rank) == allowed
 
 
 def test_a_rank_beyond_vllms_is_refused() -> None:
     with pytest.raises(ModelError, match=r"rank is 513, and vLLM serves at most 512: lower train\.lora_r"):
-        engine._max_rank(513)
+        engine.max_rank(513)
 
 
 @pytest.mark.skipif(HAS_VLLM, reason="compressed-tensors is installed there")
