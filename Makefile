@@ -12,7 +12,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 GPU := $(shell nvidia-smi --list-gpus 2>/dev/null)
 RUN := $(if $(GPU),.venv-gpu,$(VENV))
 
-.PHONY: gpu-env gpu-lock repro plan check fast test vllm-env test-vllm gpu-smoke clients-env test-clients lm-eval lint format clean publish release docs use
+.PHONY: gpu-env gpu-lock repro plan check fast test vllm-env test-vllm gpu-smoke clients-env test-clients lm-eval lint format clean publish release docs use serve chat
 
 repro: $(RUN)/installed           ## run the pipeline: only what changed; with the environment for GPUs where there is one
 	PATH="$(abspath $(RUN)/bin):$$PATH" python -m stages.lock
@@ -70,6 +70,15 @@ use: $(VENV)/installed            ## export a model for other tools, and print t
 		"export.iterations=[$(or $(ITERATION),$(error name an iteration: make use ITERATION=3))]"
 	dvc repro --pull --single-item export
 	@python -m stages.use $(foreach number,$(subst $(comma), ,$(ITERATION)),exports/iteration_$(number))
+# With vLLM where there is a GPU, or where `make vllm-env` has made an environment with it; else transformers' own server.
+SERVING := $(if $(GPU),.venv-gpu,$(if $(wildcard .venv-vllm/installed),.venv-vllm,.venv-clients))
+ASKED = $(or $(subst $(comma), ,$(ITERATION)),$(error name an iteration: make $@ ITERATION=3))
+
+serve: $(SERVING)/installed       ## models behind OpenAI's interface: make serve ITERATION="1 3" PORT=8000; Ctrl-C ends it
+	@PATH="$(abspath $(SERVING)/bin):$$PATH" exec python -m stages.serve $(ASKED) $(if $(PORT),--port $(PORT)) $(OPTIONS)
+
+chat: $(RUN)/installed            ## ask the base and an iteration: make chat ITERATION=3 OPTIONS="--best-of 16"; Ctrl-D ends it
+	@PATH="$(abspath $(RUN)/bin):$$PATH" exec python -m stages.chat $(ASKED) $(OPTIONS)
 
 lint: $(VENV)/installed           ## ruff and mypy, as continuous integration does
 	ruff check . && ruff format --check . && mypy

@@ -114,7 +114,8 @@ def _text(picked: Picked, ranker: str) -> str:
     text = picked.response.text + (f" […, cut off at {len(picked.response.token_ids)} tokens]" if cut else "")
     if picked.score is None:
         return text
-    return f"{text}\n\n{picked.score:.3g} by {ranker}: the best of {len(picked.others)}, mean {fmean(picked.others):.3g}"
+    among = f"the best of {len(picked.others)}, mean {fmean(picked.others):.3g}"
+    return f"{text}\n\n{picked.score:.3g} by {ranker}: {among}"
 
 
 if __name__ == "__main__":
