@@ -3,6 +3,7 @@
 import gc
 import os
 import resource
+import subprocess
 import sys
 import time
 import warnings
@@ -102,6 +103,32 @@ def progress(total: int, label: str) -> Iterator[Any]:
 
     with tqdm(total=total, desc=label, unit=" prompts", disable=None, dynamic_ncols=True) as bar:
         yield bar
+
+
+def run(verb: str, *command: str) -> str:
+    """What another program prints; `verb` is who asks it.
+
+    Raises:
+        PairloopError: it failed.
+    """
+    found = subprocess.run(command, capture_output=True, text=True)
+    if found.returncode:
+        raise PairloopError(f"{verb}: `{' '.join(command)}` failed:\n{(found.stderr or found.stdout).strip()}")
+    return found.stdout
+
+
+def refuse_unless_clean(verb: str) -> None:
+    """Refuse to make public what no commit names.
+
+    Raises:
+        PairloopError: something is not committed, or the run is not what its parameters and code would give.
+    """
+    if changed := run(verb, "git", "status", "--porcelain").strip():
+        raise PairloopError(f"{verb}: there are changes that are not committed. Commit them first.\n{changed}")
+    status = run(verb, "dvc", "status")
+    if "up to date" not in status:
+        remedy = "Run `dvc repro` and commit first; `dvc pull` brings what is only missing."
+        raise PairloopError(f"{verb}: the run is not clean. {remedy}\n{status.strip()}")
 
 
 def warn(text: str | None) -> None:

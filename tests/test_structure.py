@@ -34,7 +34,7 @@ WRITTEN = ("pairloop", "stages", "benchmarks", "conf")
 
 PLACES = (
     *("errors", "params", "files", "models", "work", "measures", "prompts", "samplers", "rankers", "pairing"),
-    *("training", "evaluation", "report", "exporting", "comparing", "planning", "serving"),
+    *("training", "evaluation", "report", "cards", "hub", "exporting", "comparing", "planning", "serving"),
 )
 """The places of pairloop in order: each may import itself and those before it."""
 
