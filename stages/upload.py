@@ -25,10 +25,13 @@ CARD = "README.md"
 @click.option("--to", required=True, help="Where to, as hf:owner/name; it is made where it is not there.")
 @click.option("--what", type=click.Choice(["model", "data", "export"]), required=True)
 @click.option("--iteration", type=click.IntRange(min=1), help="Of a model or export; default: the last one.")
+@click.option("--form", help="Of an export, where there are several: merged, adapter, gguf-q8_0 and so on.")
 @click.option("--private", is_flag=True, help="Make a repository that only its owner sees.")
 @click.option("--revision", default="main", show_default=True, help="The branch to write to.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be sent: asks nothing of the network.")
-def main(to: str, what: str, iteration: int | None, private: bool, revision: str, dry_run: bool) -> None:
+def main(
+    to: str, what: str, iteration: int | None, form: str | None, private: bool, revision: str, dry_run: bool
+) -> None:
     """Upload what a clean, committed run made, and print the commit that it has on the hub.
 
     The token is read from the environment variable HF_TOKEN and from nowhere else.
@@ -38,9 +41,9 @@ def main(to: str, what: str, iteration: int | None, private: bool, revision: str
     token = "" if dry_run else _token()
     params = common.load()
     number = _number(iteration, params)
-    names, paths = _files(what, number)
+    names, paths = _files(what, number, form)
     common.refuse_unless_clean("upload")
-    card = hub.file(CARD, _card(what, number, params, paths).encode())
+    card = hub.file(CARD, _card(what, number, params, paths[0].parent).encode())
     files = sorted([card, *(hub.file(path.name, path) for path in paths)], key=lambda file: file.name)
     for file in files:
         click.echo(f"{file.sha256}  {file.size:>13,}  {file.name}")
@@ -75,14 +78,14 @@ def _title(what: str, number: int) -> str:
     return "The pairs" if what == "data" else f"The {what} of iteration {number}"
 
 
-def _files(what: str, number: int) -> tuple[re.Pattern[str], list[Path]]:
+def _files(what: str, number: int, form: str | None) -> tuple[re.Pattern[str], list[Path]]:
     """The names that files may have, and the files but for the card."""
     if what == "data":
         found = hub.files(Path("data"), hub.DATA, BESIDE)
         splits = _splits(Path("data") / CARD)
         return hub.DATA, [path for path in found if path.name in splits]
     names = hub.MODEL if what == "model" else hub.EXPORT
-    folder = Path("models") / f"iteration_{number}" if what == "model" else _export(number)
+    folder = Path("models") / f"iteration_{number}" if what == "model" else _export(number, form)
     return names, [path for path in hub.files(folder, names) if path.name != CARD]
 
 
@@ -96,28 +99,34 @@ def _splits(card: Path) -> set[str]:
     return {file["path"] for config in header["configs"] for file in config["data_files"]}
 
 
-def _export(number: int) -> Path:
+def _export(number: int, form: str | None) -> Path:
     """The folder with the export of an iteration, which dvc.lock names."""
     import yaml
 
     lock = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8"))["stages"]
-    outs = [Path(out["path"]) for name, stage in lock.items() if name.startswith("export") for out in stage["outs"]]
-    found = [path for path in outs if f"iteration_{number}" in path.parts]
+    outs = [Path(out["path"]) for name, stage in lock.items() if name.startswith("export@") for out in stage["outs"]]
+    found = [path for path in outs if path.parent.name == f"iteration_{number}" and form in (None, path.name)]
     if not found:
-        raise DataError(f"--what export: the run has no export of iteration {number}.")
+        named = f" as {form}" if form else ""
+        raise DataError(
+            f"--what export: dvc.lock has no export of iteration {number}{named}: docs/export.md makes one."
+        )
+    if len(found) > 1:
+        raise DataError(f"--what export: which? Needed: --form {' or '.join(path.name for path in found)}")
     return found[0]
 
 
-def _card(what: str, number: int, params: Params, paths: list[Path]) -> str:
-    """The card beside the files, completed."""
+def _card(what: str, number: int, params: Params, folder: Path) -> str:
+    """The card in the folder, completed."""
     from pairloop.cards.data import data_card
     from pairloop.cards.model import model_card
 
-    made = (paths[0].parent / CARD).read_text(encoding="utf-8")
+    made = (folder / CARD).read_text(encoding="utf-8")
     if what == "data":
         return data_card(made, _run(params.iterations, params))
     before = records.read_json(RESULTS / "iteration_0" / "metrics.json")
-    return model_card(made, _run(number, params), _found(number), before)
+    measured_of = f"the model of iteration {number} as it was trained" if what == "export" else ""
+    return model_card(made, _run(number, params), _found(number), before, measured_of)
 
 
 def _found(number: int) -> dict[str, Any]:

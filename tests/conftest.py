@@ -23,6 +23,12 @@ KEPT = [
     *(".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore"),
 ]
 
+SECRETS = {name: f"secret-{name.lower()}-5d41402abc4b2a76b9719d911017c592" for name in ("HF_TOKEN", "OPENAI_API_KEY")}
+"""Keys in the environment of the run that `reproduced` makes."""
+
+PEOPLE = {"USER": "quillfeather", "LOGNAME": "quillfeather"}
+"""Whose run that is."""
+
 SLOW = {"reproduced", "browser", "cluster"}
 """Fixtures that take long to start: what uses one is not in the fast subset."""
 
@@ -134,7 +140,8 @@ def new_project(folder: Path) -> Project:
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project on the smoke recipe that `dvc repro` has run. For reading: copy it to change it."""
     project = new_project(tmp_path_factory.mktemp("reproduced") / "project")
-    project.run("dvc", "repro")
+    printed = project.run("dvc", "repro", env=SECRETS | PEOPLE)
+    (project.folder.parent / "printed").write_text(printed.stdout + printed.stderr)
     project.commit("Reproduce")
     return project
 

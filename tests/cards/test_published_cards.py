@@ -121,6 +121,18 @@ def test_the_limits_name_the_ranker_the_judge_that_ranked_and_every_alarm(made: 
     assert "- The prompts are few" in few and "base model's" not in few.split("## How good")[1].split("##")[0]
 
 
+def test_numbers_of_the_model_that_an_export_was_made_from_are_not_the_exports_own(made: str) -> None:
+    text = model_card(made, RUN, {"metrics": METRICS}, measured_of="the model of iteration 2 as it was trained")
+    assert set(results(text)) == set(results(made))
+    assert "These numbers are those of the model of iteration 2 as it was trained, from which this was made." in text
+    bare = model_card("---\ntags: [dpo]\n---\n# Merged\n", RUN, {"metrics": METRICS}, measured_of="another")
+    assert metadata_of(bare) == {"tags": ["dpo"]} and "| 0.7100 |" in bare
+
+
+def metadata_of(text: str) -> Any:
+    return ModelCard(text).data.to_dict()
+
+
 def test_base_prompts_rows_and_commit_are_told(made: str) -> None:
     text = card(made, dataclasses.replace(RUN, repository="https://example.org/run.git"))
     assert f"| base model | `owner/base` at `{'b' * 40}` | Apache-2.0 |" in text
