@@ -14,7 +14,8 @@ from stages import common
 ROOT = Path(__file__).parents[1]
 ORDER = (
     *("errors", "params", "files", "models", "work", "measures", "prompts", "samplers"),
-    *("rankers", "pairing", "training", "evaluation", "report", "exporting", "comparing", "planning"),
+    *("rankers", "pairing", "training", "evaluation", "report", "cards", "hub", "exporting"),
+    *("comparing", "planning", "serving"),
 )
 """How the places of pairloop/ stand: as in the loop. A new one belongs here too."""
 

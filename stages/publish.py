@@ -57,7 +57,7 @@ def main(to: str | None, read: str | None) -> None:
         _store()
     if shared:
         _name(shared.read)
-    click.echo(f"Commit it: git add {FOLDER}{' .dvc/config' if shared else ''} && git commit")
+    click.echo(f"Commit it: {'git add .dvc/config && ' if shared else ''}git commit")
 
 
 def _store() -> None:
@@ -254,7 +254,7 @@ def _replace(partial: Path) -> None:
     partial.rename(FOLDER)
     # By force: git ignores what others write there.
     _run("git", "add", "--all", "--force", str(FOLDER))
-    click.echo(f"{FOLDER}/ holds {size / 1e6:.1f} MB, and git has them staged: git commit")
+    click.echo(f"{FOLDER}/ holds {size / 1e6:.1f} MB, and git has them staged.")
 
 
 def _run(*command: str) -> str:
