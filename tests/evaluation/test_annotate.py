@@ -25,7 +25,7 @@ pytestmark = pytest.mark.clients
 ROOT = Path(__file__).parents[2]
 REFERENCE = [("x" * (4 + i)) for i in range(40)]
 OWN = [("y" * (6 + 3 * (i % 7))) for i in range(40)]
-KEY = "sk-never-in-a-file-0123456789"
+KEY = "key-never-in-a-file-0123456789"
 
 
 @pytest.fixture

@@ -93,7 +93,7 @@ def test_what_is_not_there_to_export_is_refused(values: dict[str, object], messa
 
 
 def make(*words: str) -> str:
-    command = ["make", "--dry-run", "use", *words, f"PYTHON={sys.executable}"]
+    command = ["make", "--dry-run", "--no-print-directory", "use", *words, f"PYTHON={sys.executable}"]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     return found.stdout + found.stderr
 

@@ -105,7 +105,7 @@ def test_what_is_committed_here_holds_no_key_and_no_persons_folder() -> None:
     secret = re.compile(
         rb"\bhf_[A-Za-z0-9]{30,}|\bsk-[A-Za-z0-9_-]{20,}|\bAKIA[0-9A-Z]{16}|-----BEGIN [A-Z ]*PRIVATE KEY"
     )
-    person = re.compile(rb"(?<![\w.])/(?:home|Users)/(?!somebody\b|you\b|me\b)\w+/|(?<![\w.~])/root/\w")
+    person = re.compile(rb"(?<![\w.])/(?:home|Users)/(?!somebody\b|someone\b|you\b|me\b)\w+/|(?<![\w.~])/root/\w")
     found = {}
     for name in filter(None, listed.split("\0")):
         for text in texts((ROOT / name).read_bytes()) if (ROOT / name).is_file() else ():

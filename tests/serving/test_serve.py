@@ -322,13 +322,14 @@ def test_vllm_serves_a_full_checkpoint_alone(models: Path, tmp_path: Path) -> No
 
 def make(target: str, *words: str) -> str:
     """What make would run, or why not."""
-    command = ["make", "--dry-run", target, *words, f"PYTHON={sys.executable}"]
+    command = ["make", "--dry-run", "--no-print-directory", target, *words, f"PYTHON={sys.executable}"]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     return found.stdout + found.stderr
 
 
 def test_make_serves_several_iterations_where_vllm_is_and_else_where_the_clients_are() -> None:
     said = make("serve", "ITERATION=0,2 3", "GPU=", "PORT=8001")
-    assert "python -m stages.serve 0 2 3 --port 8001" in said and "/.venv-clients/bin:" in said
+    served = ".venv-vllm" if (ROOT / ".venv-vllm" / "installed").exists() else ".venv-clients"
+    assert "python -m stages.serve 0 2 3 --port 8001" in said and f"/{served}/bin:" in said
     assert "/.venv-gpu/bin:" in make("serve", "ITERATION=3", "GPU=GPU 0: NVIDIA H100 80GB HBM3")
     assert "make serve ITERATION=3" in make("serve")
