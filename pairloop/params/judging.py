@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from pairloop.params.settings import Count, NotNegative, Positive, Section, Share, Text, Url
+from pairloop.params.settings import Count, NotNegative, Positive, Section, Share, Text, Url, Variable
 
 
 class Judge(Section):
@@ -20,7 +20,7 @@ class Judge(Section):
     endpoint: Url | None = None
     """Base URL of a server with OpenAI's chat completions, such as http://localhost:8000/v1. null: no server."""
 
-    key_variable: Text = "OPENAI_API_KEY"
+    key_variable: Variable = "OPENAI_API_KEY"
     """Name of the environment variable that holds the endpoint's key. Without it, none is sent. The key is in no
     file."""
 

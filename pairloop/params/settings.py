@@ -72,7 +72,16 @@ ZeroOrFromOne = Annotated[
 ]
 AutoOrNumber = Annotated[Literal["auto"] | float, Words("auto or a number")]
 Text = Annotated[str, Field(pattern=r"\S")]
-Url = Annotated[str, Field(pattern=r"^https?://"), Words("a URL that begins with http:// or https://")]
+Url = Annotated[
+    str,
+    Field(pattern=r"^https?://[^/@]*(/.*)?$"),
+    Words("a URL that begins with http:// or https:// and has no name or password in it"),
+]
+Variable = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"),
+    Words("the name of an environment variable, never the key itself: letters, digits and _"),
+]
 Address = Annotated[str, Field(pattern=r"^[^\s:/]+:\d+$"), Words("host:port")]
 NumberFormat = Literal["float32", "bfloat16", "float16"]
 

@@ -73,6 +73,11 @@ def test_the_shipped_parameters_are_valid_and_complete() -> None:
         ({"eval": {"temperatures": [1.0, -0.1]}}, "eval.temperatures is [1.0, -0.1]: it must be a number, at least 0"),
         ({"eval": {"samples": 0}}, "eval.samples is 0: it must be a whole number, at least 1"),
         ({"eval": {"best_of_temperature": 0.0}}, "eval.best_of_temperature is 0.0: it must be a number above 0"),
+        ({"judge": {"endpoint": "https://me:word@host/v1"}}, "https:// and has no name or password in it"),
+        (
+            {"judge": {"key_variable": "sk-0123"}},
+            "judge.key_variable is 'sk-0123': it must be the name of an environment",
+        ),
         ({"pair": None}, "pair is None: it must be a section with keys"),
         ({"iterations": 0}, "iterations is 0: it must be a whole number, at least 1"),
         ({"overrides": {2: {}}}, "overrides: 2 must be the number of an iteration, in quotes"),
