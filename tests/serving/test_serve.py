@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -23,6 +25,7 @@ from pairloop.samplers import Request, Sampling
 from pairloop.serving import Offer, bound, url, vllm
 from stages.serve import main
 
+PAGE = (ROOT / "docs" / "serve.md").read_text(encoding="utf-8")
 PLAIN = [{"role": "user", "content": "What is it?"}]
 """What iteration_2 answers in letters alone, where the others write bytes that are no text."""
 QUESTION = [{"role": "user", "content": "Name a fruit."}]
@@ -333,3 +336,20 @@ def test_make_serves_several_iterations_where_vllm_is_and_else_where_the_clients
     assert "python -m stages.serve 0 2 3 --port 8001" in said and f"/{served}/bin:" in said
     assert "/.venv-gpu/bin:" in make("serve", "ITERATION=3", "GPU=GPU 0: NVIDIA H100 80GB HBM3")
     assert "make serve ITERATION=3" in make("serve")
+
+
+def test_the_commands_of_the_page_run_these_verbs() -> None:
+    commands = [shlex.split(line[2:]) for line in PAGE.splitlines() if line.startswith("$ ")]
+    assert [words[:2] for words in commands] == [["make", "chat"], ["make", "chat"], ["make", "serve"]]
+    said = [make(*words[1:]) for words in commands]
+    ends = ["stages.chat 3", "stages.chat 3 --best-of 16", "stages.serve 1 3"]
+    assert [text.strip().rpartition("python -m ")[2].strip() for text in said] == ends
+
+
+@pytest.mark.clients
+def test_the_client_of_the_page_prints_what_the_models_answer(server: Served, models: Path) -> None:
+    (block,) = re.findall(r"```python\n(.+?)```", PAGE, flags=re.S)
+    block = block.replace("http://127.0.0.1:8000/v1", server.url).replace("iteration_3", "iteration_2")
+    found = subprocess.run([sys.executable, "-c", block.replace("Name a fruit.", "What is it?")], capture_output=True)
+    printed = found.stdout.decode()
+    assert f"iteration_2 {own(models, 'iteration_2', 'What is it?')}" in printed and found.returncode == 0
