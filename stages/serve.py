@@ -73,7 +73,8 @@ def _become_vllm(offer: Offer, params: Params, listening: socket.socket) -> None
     one, prepared = vllm.loaded(offer), common.scratch().resolve() / "serving"
     vllm.prepare(offer, one, prepared)
     host, port = listening.getsockname()[:2]
-    command = [sys.executable, "-m", vllm.SERVER, "--host", host, "--port", str(port)]
+    quiet = ["-W", "ignore::DeprecationWarning"]
+    command = [sys.executable, *quiet, "-m", vllm.SERVER, "--host", host, "--port", str(port)]
     command += vllm.arguments(one, prepared, offer.dtype, params.vllm)
     _say([one.name, *one.adapters], "vLLM, when it has loaded them,", listening)
     listening.close()

@@ -5,6 +5,7 @@ base that a pointer names, and reads control tokens that a text spells out. Its 
 models that has those that are served and no others, and a tokenizer that encodes conversations as `models.chat` does.
 """
 
+import logging
 import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,8 +25,10 @@ def run(app: Any, listening: socket.socket) -> None:
     """Serve an application at a bound socket until the process is interrupted."""
     import uvicorn
 
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3)
-    uvicorn.Server(config).run(sockets=[listening])
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3))
+    # Of the answers that an interrupt breaks off there would be a traceback each.
+    logging.getLogger("uvicorn.error").addFilter(lambda _: not server.should_exit)
+    server.run(sockets=[listening])
 
 
 def application(offer: Offer) -> Any:
@@ -39,9 +42,9 @@ def application(offer: Offer) -> Any:
     from starlette.exceptions import HTTPException
     from transformers.cli.serving.server import build_server
     from transformers.cli.serving.utils import GenerationState
-    from transformers.utils import logging
+    from transformers.utils.logging import set_verbosity_error
 
-    logging.set_verbosity_error()  # a line for each request, and of what greedy answers do without
+    set_verbosity_error()  # a line for each request, and of what greedy answers do without
     tokenizer = references.load_tokenizer(offer.base)
     models = {name: _model(offer, name, tokenizer) for name in offer.names}
     state = GenerationState()
