@@ -16,6 +16,7 @@ from pairloop.models import references
 from pairloop.work import threads
 
 threads.wait_briefly()  # before any test imports torch
+os.environ.setdefault("TQDM_DISABLE", "1")  # before any imports tqdm, as stages.annotate does for AlpacaEval's bars
 
 ROOT = Path(__file__).parents[1]
 KEPT = [
