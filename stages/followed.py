@@ -20,7 +20,7 @@ CHARACTERS = 90
 COLUMN = 24
 """Room for a column's name."""
 
-OPTIONAL = ("earlier", "gate", "annotate", "ifeval", "lm_eval", "export")
+OPTIONAL = ("earlier", "gate", "annotate", "ifeval", "preferences", "lm_eval", "export")
 """Stages that a run has only where they are asked for, and the published run has not."""
 
 

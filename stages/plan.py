@@ -99,7 +99,7 @@ def _iterations(values: Mapping[str, Any]) -> list[Params]:
 def _of(iterations: Sequence[Params], stage: str) -> Params:
     """The parameters that a stage reads."""
     verb, _, number = stage.partition("@")
-    return iterations[int(number) - 1] if number and verb not in ("eval", "ifeval") else iterations[0]
+    return iterations[int(number) - 1] if number and verb not in ("eval", "ifeval", "preferences") else iterations[0]
 
 
 def refuse_too_few(values: Mapping[str, Any], counts: Mapping[str, Any]) -> None:

@@ -81,6 +81,7 @@ def collect(results: Path, published: Path) -> ReportData:
         watches=_found(folders, "watch.json"),
         annotated=_annotated(results / "annotated"),
         ifeval=_found(folders, "ifeval.json"),
+        preferences=_found(folders, "preferences.json"),
         lm_eval=_found(folders, "lm_eval.json"),
         published=reading.mapping(published.read_text(encoding="utf-8"), str(published)),
     )

@@ -23,7 +23,7 @@ FILES = {
     "train": ("launcher",),
     "pair": ("published",),
     "watch": ("benign",),
-    "eval": ("annotator", "reference_outputs", "difficulties", "ifeval"),
+    "eval": ("annotator", "reference_outputs", "difficulties", "ifeval", "preferences"),
     "lm_eval": ("include_path",),
 }
 """Parameters that may name a file or folder of the user's own, on which dvc.yaml lets stages depend."""
@@ -100,6 +100,7 @@ def _asked_for(root: DictConfig, iterations: int) -> dict[str, Any]:
         "annotated": _annotated(root, iterations),
         # A model is in the mapping, since DVC would drop an empty one.
         "ifeval": _models(range(iterations + 1) if root.eval.get("ifeval") is not None else ()),
+        "preferences": _models(range(iterations + 1) if root.eval.get("preferences") is not None else ()),
         "lm_eval": _models(root.get("lm_eval", {}).get("iterations") or ()),
         "export": _exports(root),
     }

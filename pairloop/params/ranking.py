@@ -213,6 +213,11 @@ class Eval(Annotating):
     ifeval_max_new_tokens: Count = 1280
     """Longest answer to one of them, in tokens; others evaluate with 1,280."""
 
+    preferences: Text | None = None
+    """Held-out preferences of the kind that a teacher was taught by `teach.preferences`: a file or folder of the same
+    form, with other prompts. Each model is measured on them, and its answers by a judge that is fitted to them alone.
+    null: none. docs/another-axis.md."""
+
     bootstrap: Annotated[int, Field(ge=100)] = 2000
     """Resamples of the prompts behind each 95 % interval."""
 

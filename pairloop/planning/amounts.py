@@ -29,6 +29,9 @@ ENCODER = 22.7e6
 IFEVAL = 541, 211.0
 """Prompts of IFEval, and their mean length in characters."""
 
+PREFERENCES = 64
+"""Held-out preferences that are measured on: as many as data/preferences/examples has of a kind."""
+
 VLLM_ROWS = 256
 """Responses that vLLM works on at a time; its default, at the least."""
 

@@ -83,6 +83,7 @@ def same_speed(verb: str, params: Params, run: Params) -> bool:
         "train": ("base", "train.method", "train.gradient_checkpointing", "train.per_device_train_batch_size"),
         "eval": ("base", "eval.engine", "eval.judges", "rankers", "judge", "vllm"),
         "ifeval": ("base", "eval.engine", "eval.ifeval", "vllm"),
+        "preferences": ("base", "rank.batch_tokens"),
     }
     return all(_value(params, name) == _value(run, name) for name in decides.get(verb, ()))
 

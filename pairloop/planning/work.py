@@ -11,7 +11,18 @@ from dataclasses import replace
 
 from pairloop.evaluation.settings import settings
 from pairloop.params import Params, Train
-from pairloop.planning.amounts import CHARACTERS, ENCODER, FRAME, IFEVAL, PAIRRM, VLLM_ROWS, Counts, Work, typical
+from pairloop.planning.amounts import (
+    CHARACTERS,
+    ENCODER,
+    FRAME,
+    IFEVAL,
+    PAIRRM,
+    PREFERENCES,
+    VLLM_ROWS,
+    Counts,
+    Work,
+    typical,
+)
 from pairloop.planning.size import Size
 from pairloop.rankers import scoring
 
@@ -36,6 +47,8 @@ def run(iterations: Sequence[Params], size: Size, counts: Counts, fetched: float
     evaluated = [evaluate(n, first, size, counts) for n in range(len(iterations) + 1)]
     if first.eval.ifeval is not None:
         evaluated += [instructed(n, first, size) for n in range(len(iterations) + 1)]
+    if first.eval.preferences is not None:
+        evaluated += [preferred(n, first, size) for n in range(len(iterations) + 1)]
     return [*found, *evaluated, Work("report", engine="none")]
 
 
@@ -209,6 +222,15 @@ def read_together(kinds: Sequence[str]) -> list[str]:
     answer, as far as the deepest of them needs it, and the watch reads all of it at least."""
     alone = [kind for kind in kinds if kind not in scoring.READERS]
     return ["likelihood" if "likelihood" in kinds else "log_probability", *alone]
+
+
+def preferred(n: int, params: Params, size: Size) -> Work:
+    """Read held-out preferences with the base and with the model, and both models' answers with the base."""
+    own, models = params.eval, 2 if n else 1
+    pairs = PREFERENCES * (models + 1) * 2 * typical(own.max_new_tokens)  # the judge is fitted to what the base reads
+    answers = own.prompts * own.samples * 2 * typical(own.max_new_tokens) if n else 0
+    tokens = pairs + answers
+    return Work(f"preferences@{n}", PREFERENCES, tokens, 2 * size.computed * tokens)
 
 
 def instructed(n: int, params: Params, size: Size) -> Work:

@@ -57,6 +57,10 @@ ifeval, by iteration
     `prompts`, `covered`, `strict` and `loose`, each None or {`prompt`, `low`, `high`, `instruction`,
     `instruction_low`, `instruction_high`}, `by_kind` {kind: `instructions`, `strict`, `loose`}, `not_covered`
     {kind: instructions}.
+preferences, by iteration
+    `pairs`, `preferred` and `moved` {`share`, `low`, `high`}, `margin` and `gain` {`nats`, `low`, `high`}, `judge`
+    {`accuracy`, `win_rate`, `low`, `high`, `length_controlled`}; of iteration 0 `moved`, `gain` and the judge's last
+    four are None.
 lm_eval, by iteration
     {task: `metrics` {name: value, and name with `_stderr`}}.
 published

@@ -34,6 +34,7 @@ _NEEDED = {
     "watch": ("measures", "alarms"),
     "annotated": ("name", "annotator", "win_rate", "verdicts"),
     "ifeval": ("prompts", "covered", "strict", "loose"),
+    "preferences": ("pairs", "preferred", "margin", "moved", "gain", "judge"),
     "constraints": ("prompts", "pass_rate", "low", "high", "gain", "gain_low", "gain_high"),
     "time": ("stage", "iteration", "seconds"),
     "sample": (
@@ -113,6 +114,9 @@ class ReportData:
     ifeval: Mapping[int, Metrics] = field(default_factory=dict)
     """IFEval's figures, by iteration."""
 
+    preferences: Mapping[int, Metrics] = field(default_factory=dict)
+    """What was measured on held-out preferences, by iteration."""
+
     lm_eval: Mapping[int, Metrics] = field(default_factory=dict)
     """lm-eval's figures, by iteration."""
 
@@ -144,6 +148,8 @@ class ReportData:
             _need("watch", watch, f"iteration {number}, watch")
         for number, found in self.ifeval.items():
             _need("ifeval", found, f"iteration {number}, ifeval")
+        for number, found in self.preferences.items():
+            _need("preferences", found, f"iteration {number}, preferences")
         for result in self.annotated:
             _need("annotated", result, f"annotated, {result.get('name')}")
 

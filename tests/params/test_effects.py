@@ -138,6 +138,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     asked = ["train.data=accumulated", "eval.ifeval=mine.jsonl", "lm_eval.tasks=[arc_easy]", "lm_eval.iterations=[3]"]
     asked.append("eval.judges=[specialist,likelihood,alpaca_eval]")
     asked += ["watch.stop=true", "export.iterations=[3]", "export.forms=[merged,gguf]"]
+    asked.append("eval.preferences=data/preferences/examples/polite-held-out.jsonl")
     project.run(sys.executable, "-m", "stages.schedule", "--write", *asked)
     with Repo(str(project.folder)) as repo:
         found = {}

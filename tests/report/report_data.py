@@ -206,6 +206,7 @@ def full() -> ReportData:
         watches={n: _watch(n) for n in range(4)},
         annotated=[_annotated("iteration_0", 14.2), _annotated("iteration_3", 27.9), _annotated("seed", 30.4, "full")],
         ifeval={n: _ifeval(n) for n in (0, 3)},
+        preferences={n: _preferences(n) for n in (0, 3)},
         lm_eval={3: {"arc_easy": {"metrics": {"acc": 0.4412, "acc_stderr": 0.0102}, "samples": 2376}}},
         published=dict(whole.parameters) | {"seed": 7, "gone": None},
     )
@@ -291,6 +292,18 @@ def _ifeval(n: int) -> dict[str, Any]:
         **{"prompts": 541, "covered": 510, "strict": rate, "loose": rate},
         "by_kind": {"punctuation:no_comma": {"instructions": 66, "strict": 0.3, "loose": 0.32}},
         "not_covered": {"language:response_language": 31},
+    }
+
+
+def _preferences(n: int) -> dict[str, Any]:
+    share = {"share": 0.62, "low": 0.5, "high": 0.73}
+    margin = {"nats": 0.12, "low": 0.05, "high": 0.2}
+    judge = {"layer": 20, "depth": 0.667, "regularisation": 0.001, "accuracy": 0.98}
+    won = {"win_rate": 0.71, "low": 0.63, "high": 0.78, "length_controlled": 0.7}
+    moved, gain = (share, margin) if n else (None, None)
+    return {
+        **{"pairs": 64, "preferred": share, "margin": margin, "moved": moved, "gain": gain},
+        "judge": judge | (won if n else dict.fromkeys(won)),
     }
 
 

@@ -9,7 +9,7 @@ import report_data
 from report_data import demo, full
 
 from pairloop.errors import DataError
-from pairloop.report import annotated, curves, formats, lineage, sentences, standing, tables, watched
+from pairloop.report import annotated, curves, formats, lineage, preferred, sentences, standing, tables, watched
 from pairloop.report.data import ReportData
 from pairloop.report.page import render
 from pairloop.report.tables import Cell, Table
@@ -141,6 +141,17 @@ def test_ifeval_and_lm_eval_have_rows_where_they_were_run() -> None:
     figure = cells(annotated.lm_eval(data.lm_eval))["arc_easy, acc"][0]
     assert (figure.text, figure.note) == ("0.4412", "± 0.0102")
     assert annotated.ifeval({}) is annotated.lm_eval({}) is None
+
+
+def test_held_out_preferences_have_a_row_for_each_model_and_say_who_judges() -> None:
+    data = full()
+    rows = texts(preferred.preferences(data.preferences))
+    assert rows["Base model"] == ["62.0 %", "0.120", "–", "–", "–"]
+    assert rows["Iteration 3"] == ["62.0 %", "0.120", "62.0 %", "71.0 %", "70.0 %"]
+    assert cells(preferred.preferences(data.preferences))["Iteration 3"][3].note == "63.0 to 78.0"
+    assert "of which it gets 98 % right that it was not fitted to" in preferred.judge(data.preferences)
+    assert "64 held-out preferences" in render(data).replace(formats.SPACE, " ")
+    assert preferred.preferences({}) is None and not preferred.judge({})
 
 
 def test_alarms_stand_at_the_top_and_beside_their_measure() -> None:
