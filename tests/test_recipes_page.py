@@ -1,4 +1,4 @@
-"""docs/recipes.md: every command and override that it shows composes, to parameters that are valid."""
+"""docs/recipes.md and the page of another axis: every command that they show composes, to valid parameters."""
 
 import re
 import shlex
@@ -12,7 +12,8 @@ from stages.schedule import composed
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^    dvc exp run (.+)$", PAGE, flags=re.M) + re.findall(r"`(-S [^`]+)`", PAGE)
+AXIS = (ROOT / "docs" / "another-axis.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^    dvc exp run (.+)$", PAGE + AXIS, flags=re.M) + re.findall(r"`(-S [^`]+)`", PAGE)
 SHOWN = re.findall(r"^\| `([\w-]+)` \| .+ \| .+ \|$", PAGE, flags=re.M)
 
 
