@@ -46,4 +46,5 @@ def test_llama_cpp_answers_as_transformers_does(kind: str, changes: dict[str, An
     model = merged.load(base, base)
     gguf(base, tmp_path / "gguf", model=model)
     ours = by_transformers(model, references.load_tokenizer(base))
-    assert by_llama_cpp(tmp_path / "gguf" / "a.gguf").strip() == ours.strip() and ours.strip()
+    # Bytes of a letter that is not whole at the end are kept back by one, and marked by the other.
+    assert by_llama_cpp(tmp_path / "gguf" / "a.gguf").strip(" \n\ufffd") == ours.strip(" \n\ufffd") != ""
