@@ -202,7 +202,9 @@ def test_ctrl_c_ends_the_server_even_in_the_midst_of_an_answer(models: Path) -> 
 @pytest.mark.vllm
 def test_vllm_answers_the_client_as_our_sampler_does(by_vllm: Served, models: Path) -> None:
     assert [model.id for model in wait_for(by_vllm).models.list()] == NAMES
-    assert [answers(by_vllm, model=name) for name in NAMES] == [own(models, name) for name in NAMES]
+    # vLLM leaves out bytes at an answer's end that are no whole character.
+    found = [answers(by_vllm, model=name).rstrip("\ufffd") for name in NAMES]
+    assert found == [own(models, name).rstrip("\ufffd") for name in NAMES] and len(set(found)) == 3
     pieces = streamed(by_vllm, model="iteration_2", messages=PLAIN)
     assert len(pieces) > 3 and "".join(pieces) == own(models, "iteration_2", PLAIN[0]["content"])
 
