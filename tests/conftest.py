@@ -205,3 +205,11 @@ def real_tokenizer() -> object:
 
     folder = fetch.fetch(base["model"], base["sha256"], references.cache_root()).folder
     return AutoTokenizer.from_pretrained(folder)
+
+
+def dry_make(*words: str) -> str:
+    """What make would run, or why not."""
+    # The tests may run under a make, which would pass its own options on and say which folder it enters and leaves.
+    alone = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+    found = subprocess.run(["make", "--dry-run", *words], cwd=ROOT, env=alone, capture_output=True, text=True)
+    return found.stdout + found.stderr

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, Project, new_project
+from conftest import ROOT, Project, dry_make, new_project
 
 from pairloop import params
 from pairloop.errors import ParameterError
@@ -93,9 +93,7 @@ def test_what_is_not_there_to_export_is_refused(values: dict[str, object], messa
 
 
 def make(*words: str) -> str:
-    command = ["make", "--dry-run", "--no-print-directory", "use", *words, f"PYTHON={sys.executable}"]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    return found.stdout + found.stderr
+    return dry_make("use", *words, f"PYTHON={sys.executable}")
 
 
 def test_make_exports_and_ends_with_the_lines_that_load_it() -> None:

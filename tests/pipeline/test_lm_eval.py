@@ -1,12 +1,11 @@
 """Tasks of lm-eval run on the models of the iterations that are named."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Project, new_project
+from conftest import Project, dry_make, new_project
 
 from pairloop.errors import DataError
 from pairloop.evaluation import harness
@@ -143,10 +142,7 @@ def test_the_named_iterations_have_a_stage_and_no_others(tmp_path: Path) -> None
 
 
 def make(*words: str) -> str:
-    """What make would run, or why not."""
-    command = ["make", "--dry-run", "lm-eval", *words, f"PYTHON={sys.executable}"]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    return found.stdout + found.stderr
+    return dry_make("lm-eval", *words, f"PYTHON={sys.executable}")
 
 
 def test_make_names_iteration_and_tasks_and_runs_only_them() -> None:

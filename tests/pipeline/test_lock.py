@@ -1,13 +1,11 @@
 """A dvc.lock that a kill cut is put back by the same command; no other is touched."""
 
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import Project, new_project
+from conftest import Project, dry_make, new_project
 from dvc.dvcfile import Lockfile
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
@@ -103,8 +101,5 @@ def test_a_lock_is_whole_exactly_where_dvc_reads_it(tmp_path: Path) -> None:
 
 
 def test_make_repro_looks_at_the_lock_first() -> None:
-    made = [shutil.which("make") or "make", "--dry-run", "repro", "--assume-old=.venv/installed"]
-    # The tests may run under a make, which would pass its own options on and say which folder it enters and leaves.
-    alone = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
-    shown = subprocess.run(made, cwd=ROOT, env=alone, capture_output=True, text=True, check=True).stdout.splitlines()
+    shown = dry_make("repro", "--assume-old=.venv/installed").splitlines()
     assert [line.partition(" ")[2] for line in shown[-2:]] == ["python -m stages.lock", "dvc repro"]

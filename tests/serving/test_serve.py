@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from conftest import ROOT
+from conftest import ROOT, dry_make
 from offered import iterations
 
 from pairloop.errors import EngineError
@@ -326,10 +326,7 @@ def test_vllm_serves_a_full_checkpoint_alone(models: Path, tmp_path: Path) -> No
 
 
 def make(target: str, *words: str) -> str:
-    """What make would run, or why not."""
-    command = ["make", "--dry-run", "--no-print-directory", target, *words, f"PYTHON={sys.executable}"]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    return found.stdout + found.stderr
+    return dry_make(target, *words, f"PYTHON={sys.executable}")
 
 
 def test_make_serves_several_iterations_where_vllm_is_and_else_where_the_clients_are() -> None:
