@@ -84,7 +84,7 @@ def released(reproduced: Project, web: Web, tmp_path_factory: pytest.TempPathFac
     assert "names the models of this run's iterations" in project.run(*named).stdout
     project.commit("Name the models")
     project.run(*published)
-    project.run(*documented("git add dvc.yaml")[:5])
+    project.run(*documented("git add dvc.yaml")[:4])
     project.run("git", "commit", "-q", "-m", "Publish")
     (registered,) = recipe(documented("make release"))
     project.run(*registered)
