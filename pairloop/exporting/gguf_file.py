@@ -112,6 +112,10 @@ def _say_its_ends(writer: Any, model: Any, tokenizer: Any) -> None:
     writer.add_add_bos_token(ids[0] == tokenizer.bos_token_id)
     writer.add_add_eos_token(ids[-1] == tokenizer.eos_token_id)
     named = {name: getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "unk", "pad")}
+    template = tokenizer.get_chat_template()
+    # transformers 4 reads no tokenizer without one; where there is none, nothing writes or adds it.
+    if named["bos"] is None and "bos_token" not in template:
+        named["bos"] = named["eos"]
     turn = chat.end_of_turn(tokenizer)
     # The eos of the tokenizer stays what it is, since a template may write it; llama.cpp stops at each of these.
     others = [i for i in chat.end_ids(model, tokenizer) if i not in (turn, named["eos"])]
@@ -119,4 +123,4 @@ def _say_its_ends(writer: Any, model: Any, tokenizer: Any) -> None:
     for name, token in named.items():
         if token is not None:
             getattr(writer, f"add_{name}_token_id")(token)
-    writer.add_chat_template(tokenizer.get_chat_template())
+    writer.add_chat_template(template)

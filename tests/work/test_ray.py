@@ -178,7 +178,7 @@ def test_an_actor_that_dies_every_time_stops_the_run_with_a_reason(actors: ray.A
         return list(shard)
 
     stubborn = ray.Actors(Ray(address=actors.params.address, attempts=2, actors=1))
-    with pytest.raises(PairloopError, match="1 shards were lost 2 times, because the actors"):
+    with pytest.raises(PairloopError, match=r"[12] shards were lost 2 times, because the actors"):
         run(deadly, tmp_path, stubborn)
 
 
