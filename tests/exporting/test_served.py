@@ -16,7 +16,7 @@ from vllm import LLM, SamplingParams
 if __name__ == "__main__":
     model = LLM(sys.argv[1], max_model_len=256, enforce_eager=True, enable_prefix_caching=False)
     turn = [{"role": "user", "content": "Name a fruit."}]
-    [answer] = model.chat(turn, SamplingParams(temperature=0, max_tokens=8))
+    [answer] = model.chat(turn, SamplingParams(temperature=0, max_tokens=8), use_tqdm=False)
     print("ids", list(answer.outputs[0].token_ids))
 """
 
