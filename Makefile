@@ -70,6 +70,7 @@ use: $(VENV)/installed            ## export a model for other tools, and print t
 		"export.iterations=[$(or $(ITERATION),$(error name an iteration: make use ITERATION=3))]"
 	dvc repro --pull --single-item export
 	@python -m stages.use $(foreach number,$(subst $(comma), ,$(ITERATION)),exports/iteration_$(number))
+
 # With vLLM where there is a GPU, or where `make vllm-env` has made an environment with it; else transformers' own server.
 SERVING := $(if $(GPU),.venv-gpu,$(if $(wildcard .venv-vllm/installed),.venv-vllm,.venv-clients))
 ASKED = $(or $(subst $(comma), ,$(ITERATION)),$(error name an iteration: make $@ ITERATION=3))

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pairloop.errors import ModelError
-from pairloop.files import disk
 from pairloop.models import extrapolated
+from pairloop.training import output
 from pairloop.training.output import BaseName
 
 
@@ -48,20 +48,14 @@ def whole(out: Path) -> Iterator[Path]:
     Raises:
         PairloopError: the disk is full.
     """
-    from safetensors import SafetensorError
-
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        with disk.writing(out.parent, SafetensorError):
-            yield partial
-        for path in partial.iterdir():
-            path.chmod(partial.stat().st_mode & 0o666)  # some writers leave files to their owner alone
-        shutil.rmtree(out, ignore_errors=True)
-        partial.replace(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    ready = out.with_name(f".{out.name}.ready")
+    shutil.rmtree(ready, ignore_errors=True)
+    with output.complete(ready) as folder:
+        yield folder
+        for path in folder.iterdir():
+            path.chmod(folder.stat().st_mode & 0o666)  # some writers leave files to their owner alone
+    shutil.rmtree(out, ignore_errors=True)
+    ready.replace(out)
 
 
 @contextmanager

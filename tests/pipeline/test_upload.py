@@ -62,8 +62,8 @@ def upload(
     return found.returncode, found.stdout, found.stderr
 
 
-def refused(project: Project, *options: str, **more: object) -> str:
-    status, _, said = upload(project, *options, check=False, **more)  # type: ignore[arg-type]
+def refused(project: Project, *options: str, server: Hub | None = None, token: str = "") -> str:
+    status, _, said = upload(project, *options, server=server, token=token, check=False)
     assert status == 1 and "Traceback" not in said
     return said.removeprefix("Error: ").strip()
 
