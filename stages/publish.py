@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,6 +32,8 @@ LOCAL = Path(".dvc/config.local")
 PARAMETERS = Path("conf/published.yaml")
 MOST_BYTES = 25_000_000
 
+_run = partial(common.run, "publish")
+
 
 @dataclass(frozen=True)
 class Shared:
@@ -49,7 +52,7 @@ def main(to: str | None, read: str | None) -> None:
     With --to or --read, others get files by the repository's git URL, without a clone: .dvc/config names the address.
     """
     shared = sharing(to, read)
-    refuse_unless_clean("publish")
+    common.refuse_unless_clean("publish")
     _refuse_unless_compared()
     if shared and shared.to:
         _push(shared.to, shared.read)
@@ -62,17 +65,17 @@ def main(to: str | None, read: str | None) -> None:
 
 def _store() -> None:
     """Replace published/ by what dvc.lock names."""
-    partial = FOLDER.with_name(".published.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
+    folder = FOLDER.with_name(".published.partial")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     # A remote of its own for this one push: an interrupted one leaves the published files as they were.
-    _run("dvc", "remote", "add", "--local", "--force", PUSHED, str(partial.resolve()))
+    _run("dvc", "remote", "add", "--local", "--force", PUSHED, str(folder.resolve()))
     try:
         _run("dvc", "push", "--remote", PUSHED)
-        _replace(partial)
+        _replace(folder)
     finally:
         _run("dvc", "remote", "remove", "--local", PUSHED)
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def sharing(to: str | None, read: str | None) -> Shared | None:
@@ -200,19 +203,6 @@ def fits() -> bool:
     return size <= MOST_BYTES
 
 
-def refuse_unless_clean(verb: str) -> None:
-    """Refuse a run that is not committed, or not what `dvc repro` would make.
-
-    Raises:
-        PairloopError: says what differs.
-    """
-    if changed := _run("git", "status", "--porcelain").strip():
-        raise PairloopError(f"{verb}: there are changes that are not committed. Commit them first.\n{changed}")
-    status = _run("dvc", "status")
-    if "up to date" not in status:
-        raise PairloopError(f"{verb}: the run is not clean. Run `dvc repro` and commit first.\n{status.strip()}")
-
-
 def _refuse_unless_compared() -> None:
     """The page compares a run with the published one's parameters: they are to be this run's, before it is drawn."""
     if written(PARAMETERS, parameters(common.raw())):
@@ -239,29 +229,22 @@ def written(path: Path, text: str) -> bool:
     return True
 
 
-def _replace(partial: Path) -> None:
-    if damaged := check.damaged_objects(partial):
+def _replace(folder: Path) -> None:
+    if damaged := check.damaged_objects(folder):
         raise PairloopError(
             f"publish: {len(damaged)} objects of DVC's cache are damaged. `python -m stages.check` says what to do."
         )
-    size = sum(path.stat().st_size for path in partial.rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     if size > MOST_BYTES:
         raise PairloopError(
             f"publish: the run's files have {size / 1e6:.1f} MB, at most {MOST_BYTES / 1e6:.0f} MB go into the "
             "repository. Lower train.lora_r, use fewer train.lora_target_modules, or set train.save_dtype: float16."
         )
     shutil.rmtree(FOLDER, ignore_errors=True)
-    partial.rename(FOLDER)
+    folder.rename(FOLDER)
     # By force: git ignores what others write there.
     _run("git", "add", "--all", "--force", str(FOLDER))
     click.echo(f"{FOLDER}/ holds {size / 1e6:.1f} MB, and git has them staged.")
-
-
-def _run(*command: str) -> str:
-    found = subprocess.run(command, capture_output=True, text=True)
-    if found.returncode:
-        raise PairloopError(f"publish: `{' '.join(command)}` failed:\n{(found.stderr or found.stdout).strip()}")
-    return found.stdout
 
 
 if __name__ == "__main__":

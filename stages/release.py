@@ -22,7 +22,7 @@ def main(version: str) -> None:
     _refuse_unless_semantic(version)
     names = _names()
     _refuse_unless_new(names, version)
-    publish.refuse_unless_clean("release")
+    common.refuse_unless_clean("release")
     _refuse_unless_public()
     register(names, version)
     tags = " ".join(f"{name}@{version}" for name in names)
