@@ -4,12 +4,20 @@ A constraint is a dict with a `kind` and that kind's fields:
 
 | kind | fields | holds if |
 |---|---|---|
-| words, sentences, paragraphs, bullets | min, max (either may be absent) | there are so many of them |
+| words, sentences, paragraphs, bullets, lines, digits | min, max (either may be absent) | there are so many of them |
 | commas | max | there are no more |
+| numbered | min, max | so many lines begin with a number: 1, 2, 3 and so on in this order |
 | includes, avoids | text | the text stands in the answer as whole words, or does not |
-| starts, ends | text | the answer begins or ends with it; marks around it are ignored |
+| repeats | text, min, max | it stands there so often |
+| starts, ends, line | text | the answer, or one of its lines, begins with it, or ends; marks around it are ignored |
+| choice | options | one of them is the whole answer; marks around it are ignored |
+| bold | text, min (either may be absent) | so many spans, at least one, between double asterisks have the text |
 | case | case: lower, upper | no letter is of the other case |
 | json | keys | the whole answer is one JSON object that has them, none of them empty |
+| marks | mark, min, max | the character stands in it so often |
+| last | mark | its last character is the mark; what closes after it (quotation marks, brackets) is ignored |
+| quoted | mark | the mark is its first and its last character, and stands nowhere else; a full stop may follow |
+| separated | by, min, max | it is one line of so many parts with this character between them, and no "and" |
 
 Case is ignored except by `case` and in JSON. An answer without a letter or digit satisfies nothing, so an empty one
 never passes for having no comma. Words are told apart by spaces and punctuation: scripts without spaces are not
@@ -17,38 +25,14 @@ supported.
 """
 
 import json
-import re
 import reprlib
 from collections.abc import Callable
 from typing import Any
 
 from pairloop.errors import DataError, meant
-from pairloop.measures.texts import unspaced
-from pairloop.prompts import counting
+from pairloop.prompts import counting, kinds
 
-Constraint = dict[str, Any]
-
-_COUNTERS: dict[str, Callable[[str], int]] = {
-    "words": counting.words,
-    "sentences": counting.sentences,
-    "paragraphs": counting.paragraphs,
-    "bullets": counting.bullets,
-    "commas": counting.commas,
-}
-
-_FIELDS = {
-    "words": ("min", "max"),
-    "sentences": ("min", "max"),
-    "paragraphs": ("min", "max"),
-    "bullets": ("min", "max"),
-    "commas": ("max",),
-    "includes": ("text",),
-    "avoids": ("text",),
-    "starts": ("text",),
-    "ends": ("text",),
-    "case": ("case",),
-    "json": ("keys",),
-}
+Constraint = kinds.Constraint
 
 
 def parse(value: Any) -> list[Constraint]:
@@ -78,25 +62,7 @@ def parse(value: Any) -> list[Constraint]:
 
 def check(constraint: Constraint, response: str) -> bool:
     """Whether a response satisfies one constraint that `parse` has accepted. One without letter or digit never does."""
-    if not counting.has_content(response):
-        return False
-    match constraint["kind"]:
-        case "includes":
-            return _includes(response, constraint["text"])
-        case "avoids":
-            return not _includes(response, constraint["text"])
-        case "starts":
-            return _whole(constraint["text"]).match(_trimmed(response)) is not None
-        case "ends":
-            return _whole(constraint["text"], "$").search(_trimmed(response)) is not None
-        case "case":
-            return _has_case(response, constraint["case"])
-        case "json":
-            return _is_json_with(response, constraint["keys"])
-        case counted:
-            low, high = constraint.get("min", 0), constraint.get("max")
-            count = _COUNTERS[counted](counting.clean(response))
-            return low <= count and (high is None or count <= high)
+    return kinds.satisfied(constraint, response)
 
 
 def share(constraints: list[Constraint], response: str) -> float:
@@ -144,79 +110,63 @@ def _problem(constraint: Any) -> str | None:
     if not isinstance(constraint, dict):
         return f"is {reprlib.repr(constraint)}: it must be an object with a kind"
     if "kind" not in constraint:
-        return f"has no kind. Known: {', '.join(_FIELDS)}"
+        return f"has no kind. Known: {', '.join(kinds.FIELDS)}"
     kind = constraint["kind"]
-    if not isinstance(kind, str) or kind not in _FIELDS:
-        return f"has the unknown kind {kind!r}{meant(str(kind), list(_FIELDS))}"
+    if not isinstance(kind, str) or kind not in kinds.FIELDS:
+        return f"has the unknown kind {kind!r}{meant(str(kind), list(kinds.FIELDS))}"
+    return _wrong_name(kind, constraint) or _wrong_value(kind, constraint)
+
+
+def _wrong_name(kind: str, constraint: Constraint) -> str | None:
+    """What fields it has that its kind does not, or lacks."""
+    known = [name for group in kinds.FIELDS[kind] for name in group]
     for name in constraint:
-        if name not in ("kind", *_FIELDS[kind]):
-            return f"({kind}) has the unknown field {name!r}{meant(str(name), list(_FIELDS[kind]))}"
-    if not set(_FIELDS[kind]) & set(constraint):
-        return f"({kind}) has no {' and no '.join(_FIELDS[kind])}"
-    wrong = [f for f in _FIELDS[kind] if f in constraint and not _ALLOWED[f][1](constraint[f])]
+        if name not in ("kind", *known):
+            return f"({kind}) has the unknown field {name!r}{meant(str(name), known)}"
+    lacking = [group for group in kinds.FIELDS[kind] if not set(group) & set(constraint)]
+    return f"({kind}) has no {' and no '.join(lacking[0])}" if lacking else None
+
+
+def _wrong_value(kind: str, constraint: Constraint) -> str | None:
+    wrong = [f for f in constraint if f != "kind" and not _ALLOWED[f][1](constraint[f])]
     if wrong:
         return f"({kind}): {wrong[0]} is {constraint[wrong[0]]!r}, it must be {_ALLOWED[wrong[0]][0]}"
     if constraint.get("min", 0) > constraint.get("max", constraint.get("min", 0)):
         return f"({kind}): min is {constraint['min']}, above max, which is {constraint['max']}"
-    if constraint.get("max") == 0 and kind in ("words", "sentences", "paragraphs"):
+    if constraint.get("max") == 0 and kind in kinds.NEVER_NONE:
         return f"({kind}): max is 0, which no answer can satisfy"
     return None
 
 
-_ALLOWED: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "min": ("a whole number, at least 1", lambda v: type(v) is int and v >= 1),
-    "max": ("a whole number, at least 0", lambda v: type(v) is int and v >= 0),
-    "text": ("a text with a letter or digit", lambda v: isinstance(v, str) and counting.has_content(v)),
-    "case": ("lower or upper", lambda v: isinstance(v, str) and v in ("lower", "upper")),
-    "keys": (
-        "a list of one or more different names",
-        lambda v: isinstance(v, list) and len(v) > 0 and all(isinstance(k, str) and k for k in v) and _distinct(v),
-    ),
-}
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and counting.has_content(value)
+
+
+def _is_mark(value: Any) -> bool:
+    one = isinstance(value, str) and len(value) == 1
+    return one and value.isprintable() and not value.isalnum() and not value.isspace()
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) and name for name in value) and _distinct(value)
 
 
 def _distinct(names: list[str]) -> bool:
     return len(set(names)) == len(names)
 
 
-def _plain(text: str) -> str:
-    """Folded for comparison: no case, no Markdown marks, single spaces."""
-    return " ".join(re.sub(r"[*_`]", "", counting.clean(text)).casefold().split())
+_MARK = ("one character that is no letter, digit or space", _is_mark)
 
-
-def _trimmed(text: str) -> str:
-    """Plain text from its first letter or digit to its last."""
-    text = _plain(text)
-    kept = [place for place, character in enumerate(text) if character.isalnum()]
-    return text[kept[0] : kept[-1] + 1]
-
-
-def _whole(text: str, after: str = "") -> Any:
-    """A pattern for a text, plain, as whole words. "dog" stands in "dog's" and "dog-eared", but "can" not in "can't".
-
-    Beside a letter of a script that is written without spaces, a word may begin and end anywhere.
-    """
-    import regex
-
-    letter = unspaced().pattern
-    begins = rf"(?:(?<!\w)|(?<={letter})|(?={letter}))(?<!\w')"
-    ends = rf"(?:(?!\w)|(?={letter})|(?<={letter}))(?!'t(?!\w))"
-    return regex.compile(f"{begins}{re.escape(_trimmed(text))}{ends}{after}")
-
-
-def _includes(response: str, text: str) -> bool:
-    return _whole(text).search(_plain(response)) is not None
-
-
-def _has_case(response: str, case: str) -> bool:
-    lower, upper = response.lower(), response.upper()
-    return lower != upper and response == (lower if case == "lower" else upper)
-
-
-def _is_json_with(response: str, keys: list[str]) -> bool:
-    fenced = re.fullmatch(r"```(?:json)?\s*\n(.*)\n\s*```", response.strip(), re.DOTALL | re.IGNORECASE)
-    try:
-        found = json.loads(fenced[1] if fenced else response)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(found, dict) and all(found.get(key) not in (None, "", [], {}) for key in keys)
+_ALLOWED: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "min": ("a whole number, at least 1", lambda v: type(v) is int and v >= 1),
+    "max": ("a whole number, at least 0", lambda v: type(v) is int and v >= 0),
+    "text": ("a text with a letter or digit", _is_text),
+    "case": ("lower or upper", lambda v: isinstance(v, str) and v in ("lower", "upper")),
+    "keys": ("a list of one or more different names", lambda v: _are_names(v) and len(v) > 0),
+    "options": (
+        "a list of two or more different texts with a letter or digit",
+        lambda v: _are_names(v) and len(v) > 1 and all(map(_is_text, v)),
+    ),
+    "mark": _MARK,
+    "by": _MARK,
+}

@@ -1,4 +1,4 @@
-"""How many words, sentences, paragraphs, list items and commas a text has, as a reader would count them.
+"""How many words, sentences, paragraphs, lines, list items, digits and commas a text has, as a reader would count them.
 
 All take text from `clean`.
 """
@@ -14,6 +14,8 @@ _LOOK_ALIKES = str.maketrans(_APOSTROPHES | _HYPHENS | {"\u2028": "\n", "\u2029"
 
 _MARKER = re.compile(r"^[ \t>]*(?:[-*][ \t]+|•[ \t]*|(?:\*\*)?\d{1,3}[.)](?:\*\*)?[ \t]+)", re.MULTILINE)
 """What a bullet or numbered line begins with; "**1.** Mix" is one, "**Note**" and "1.5 litres" are not."""
+
+_NUMBER = re.compile(r"[ \t>]*(?:\*\*)?(\d{1,3})[.)](?:\*\*)?[ \t]+")
 
 _HEADING = re.compile(r"#{1,6}\s.*|\*\*[^*\n]+\*\*:?")
 
@@ -60,6 +62,22 @@ def paragraphs(text: str) -> int:
 def bullets(text: str) -> int:
     """Lines that begin as an item of a bulleted or numbered list, nested ones too, and go on with text."""
     return sum(has_content(line[found.end() :]) for line in text.split("\n") if (found := _MARKER.match(line)))
+
+
+def numbers(text: str) -> list[int]:
+    """What the items of a numbered list are numbered with, in their order: lines like "1. Mix" and "2) Bake"."""
+    found = ((_NUMBER.match(line), line) for line in text.split("\n"))
+    return [int(number[1]) for number, line in found if number and has_content(line[number.end() :])]
+
+
+def lines(text: str) -> int:
+    """Lines with a letter or digit."""
+    return sum(has_content(line) for line in text.split("\n"))
+
+
+def digits(text: str) -> int:
+    """Digits, those of list items too; "10" has two."""
+    return sum(character.isdecimal() for character in text)
 
 
 def commas(text: str) -> int:

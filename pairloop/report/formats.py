@@ -23,6 +23,17 @@ _PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t
 
 _UNPRINTABLE = re.compile("[\x80-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 
+_KINDS = {
+    "numbered": "numbered items",
+    "separated": "parts on one line, separated by",
+    "marks": "times",
+    "repeats": "times the word",
+    "last": "last character",
+    "quoted": "all between two",
+    "line": "a line starts",
+}
+"""Constraint kinds whose names alone do not say what they demand."""
+
 Number = float | int | None
 
 
@@ -100,18 +111,25 @@ def clipped(text: str) -> tuple[str, int]:
 
 
 def constraint(rule: Any) -> str:
-    """A checkable demand in words: `words: at most 30`, `includes: gentle`."""
+    """A checkable demand in words: `words: at most 30`, `includes: gentle`, `times "!": none`, `choice: yes or no`."""
     if not isinstance(rule, Mapping):
         return str(rule)
-    values = {key: value for key, value in rule.items() if key not in ("kind", "min", "max") and value is not None}
     low, high = rule.get("min"), rule.get("max")
-    parts = [_range(low, high)] if low is not None or high is not None else []
-    parts += [", ".join(map(str, value)) if isinstance(value, list) else str(value) for value in values.values()]
-    kind = plain(str(rule.get("kind", "constraint")))
-    return f"{kind}: {', '.join(parts)}" if parts else kind
+    kind = plain(_KINDS.get(str(rule.get("kind")), str(rule.get("kind", "constraint"))))
+    values = [_stated(name, v) for name, v in rule.items() if name not in ("kind", "min", "max") and v is not None]
+    if low is None and high is None:
+        return f"{kind}: {', '.join(values)}" if values else kind
+    return " ".join([kind, *(f'"{value}"' for value in values)]) + f": {_range(low, high)}"
+
+
+def _stated(name: str, value: Any) -> str:
+    between = " or " if name == "options" else ", "
+    return between.join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _range(low: Any, high: Any) -> str:
+    if high == 0:
+        return "none"
     if low is None:
         return f"at most {high}"
     if high is None:

@@ -248,6 +248,94 @@ def test_json_means_that_the_whole_answer_is_one_object_with_filled_keys(respons
     assert check({"kind": "json", "keys": ["name", "age"]}, response) is expected
 
 
+NUMBERS = [
+    ("1. one\n2) two\n 10. ten", [1, 2, 10]),
+    ("**1.** Mix\n**2. Bake**", [1, 2]),
+    ("> 1. quoted", [1]),
+    ("1.\n2. \n3. **", []),
+    ("- one\n1.5 litres\n2024. A year\nStep 1: mix\nthen 2. bake", []),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), NUMBERS)
+def test_the_items_of_a_numbered_list_begin_with_a_number_and_go_on(text, expected):
+    assert counting.numbers(counting.clean(text)) == expected
+
+
+KINDS = [
+    ({"kind": "choice", "options": ["yes", "no"]}, ["Yes.", "**no**", " NO! ", '"yes"'], ["Yes, it is.", "yes or no"]),
+    ({"kind": "choice", "options": ["Eat well", "Sleep well"]}, ["“Sleep well!”", "eat\nwell"], ["well", "Sleep"]),
+    (
+        {"kind": "numbered", "min": 3, "max": 3},
+        ["Sure:\n1. a b\n2. b\n3. c\nBye!", "1) a\n\n2) b\n\n3) c", "1. a\n- x\n2. b\n3. c"],
+        ["- a\n- b\n- c", "1. a\n3. b\n2. c", "1. a\n2. b", "1. a\n1. b\n1. c", "0. a\n1. b\n2. c", "1. a 2. b 3. c"],
+    ),
+    ({"kind": "numbered", "max": 0}, ["- a\n- b", "none"], ["1. a"]),
+    ({"kind": "lines", "min": 2, "max": 2}, ["One\ntwo", "One\n\n---\ntwo\r\n"], ["one", "a\nb\nc"]),
+    (
+        {"kind": "separated", "by": ",", "min": 3, "max": 3},
+        ["red, blue, green", " red,blue,dark green.\n", "**red**, blue, green", "sand, band, candy"],
+        ["red, blue and green", "red, blue, and green", "red,\nblue,\ngreen", "a, b, c, d", "red, , green", "a, b, c,"],
+    ),
+    ({"kind": "separated", "by": "/", "min": 2}, ["cold / large"], ["cold", "cold / ", "cold / and large", "a\nb / c"]),
+    ({"kind": "separated", "by": "-", "max": 2}, ["run\u2011jump", "run"], ["run-jump-rest", "-run"]),
+    ({"kind": "digits", "max": 0}, ["six o'clock", "½ a cup"], ["6 o'clock", "1. One", "٣"]),
+    ({"kind": "digits", "min": 2}, ["12 eggs", "1 or 2"], ["1 egg", "two"]),
+    ({"kind": "marks", "mark": "!", "max": 0}, ["Well done."], ["Well done!", "No! No!"]),
+    ({"kind": "marks", "mark": "!", "min": 2}, ["Well! Done!", "Yes!!"], ["Well done!"]),
+    ({"kind": "marks", "mark": "\u2019", "min": 1}, ["don't", "don\u2019t"], ["do not"]),
+    (
+        {"kind": "last", "mark": "?"},
+        ["Is it?", 'He asked, "Is it?"', "**Really?** \n", "(Is it?)"],
+        ["Is it? Yes.", "It is", "Is it?!", "Is it? 🙂"],
+    ),
+    ({"kind": "last", "mark": ")"}, ["It is (so)", 'a "(b)"'], ["It is (so).", "It is"]),
+    (
+        {"kind": "quoted", "mark": '"'},
+        ['"A short sleep."', "\u201cA nap\u201d", '"A nap".\n', "«A nap»"],
+        ['It is "a nap"', '"A" or "B"', "A nap", '"A nap', "'A nap'", 'a"', '"A nap"..'],
+    ),
+    (
+        {"kind": "repeats", "text": "rain", "min": 2, "max": 3},
+        ["Rain, **rain**, go away", "rain rain rain"],
+        ["Rainy rain", "one rain", "rain " * 4],
+    ),
+    ({"kind": "repeats", "text": "no no", "min": 2}, ["No no! No no!"], ["No no no."]),
+    ({"kind": "line", "text": "P.S."}, ["Dear Opa,\nhello\n**P.S.:** I swam.", "p.s. hi"], ["Dear Opa, P.S. hello"]),
+    ({"kind": "line", "text": "To"}, ["From: Ida\n  - To: Wanda"], ["From: Ida\nTogether", "From\n\n?!\n\nMe"]),
+    (
+        {"kind": "bold", "min": 1},
+        ["A **map** helps.", "**1**"],
+        ["A map", "** a **", "**", "* a\n* b", "**a\nb**", "**!**"],
+    ),
+    ({"kind": "bold", "min": 2}, ["**a** and **b**"], ["**a** and b", "**a b**"]),
+    ({"kind": "bold", "text": "warm"}, ["**Warm** bread", "the **warm bread**"], ["warm **bread**", "**warmer**"]),
+    ({"kind": "bold", "text": "warm", "min": 2}, ["**warm** and **warm**"], ["**warm** and **hot**", "**warm warm**"]),
+]
+
+
+@pytest.mark.parametrize(("constraint", "good", "bad"), KINDS, ids=lambda value: str(value)[:60])
+def test_an_answer_satisfies_what_each_further_kind_demands_and_no_other_does(constraint, good, bad):
+    assert parse([constraint]) == [constraint]
+    assert [text for text in good if not check(constraint, text)] == []
+    assert [text for text in bad if check(constraint, text)] == []
+
+
+@pytest.mark.parametrize(
+    ("constraint", "response"),
+    [
+        ({"kind": "choice", "options": ["yes", "no"]}, "Here is my answer:\nyes"),
+        ({"kind": "lines", "max": 1}, "Sure:\nA line."),
+        ({"kind": "separated", "by": ",", "min": 2}, "Sure:\na, b\nEnjoy!"),
+        ({"kind": "last", "mark": "?"}, "Is it?\nI hope that helps!"),
+        ({"kind": "quoted", "mark": '"'}, '**"A nap"**'),
+        ({"kind": "digits", "max": 0}, "Here are 2:\nA and B"),
+    ],
+)
+def test_the_further_kinds_are_read_loosely_too(constraint, response):
+    assert not holds([constraint], response) and holds_loosely([constraint], response)
+
+
 @pytest.mark.parametrize("response", ["", " \n\t", "...", "?!", "—", "- \n- ", "{}", "🙂", "\u200b", "**"])
 @pytest.mark.parametrize(
     "constraint",
@@ -262,6 +350,18 @@ def test_json_means_that_the_whole_answer_is_one_object_with_filled_keys(respons
         {"kind": "ends", "text": "end"},
         {"kind": "case", "case": "lower"},
         {"kind": "json", "keys": ["a"]},
+        {"kind": "choice", "options": ["a", "b"]},
+        {"kind": "numbered", "max": 3},
+        {"kind": "lines", "max": 3},
+        {"kind": "separated", "by": ",", "max": 3},
+        {"kind": "digits", "max": 0},
+        {"kind": "marks", "mark": "!", "max": 0},
+        {"kind": "marks", "mark": ".", "min": 1},
+        {"kind": "last", "mark": "."},
+        {"kind": "quoted", "mark": "?"},
+        {"kind": "repeats", "text": "a", "max": 0},
+        {"kind": "line", "text": "a"},
+        {"kind": "bold", "min": 1},
     ],
 )
 def test_an_answer_without_a_letter_or_digit_satisfies_nothing(constraint, response):
@@ -347,6 +447,31 @@ def test_constraints_come_as_a_list_as_its_json_text_or_as_none():
         ([{"kind": "json", "keys": "name"}], "keys is 'name'"),
         ([{"kind": "json", "keys": ["a", "a"]}], "different names"),
         ([{"kind": "json", "keys": [1]}], "different names"),
+        ([{"kind": "choice"}], "(choice) has no options"),
+        ([{"kind": "choice", "options": ["yes"]}], "it must be a list of two or more different texts with a letter or"),
+        ([{"kind": "choice", "options": ["yes", "yes"]}], "two or more different texts"),
+        ([{"kind": "choice", "options": ["yes", "?"]}], "options is ['yes', '?']"),
+        ([{"kind": "choice", "options": "yes"}], "options is 'yes'"),
+        ([{"kind": "numbered"}], "(numbered) has no min and no max"),
+        ([{"kind": "lines", "max": 0}], "max is 0, which no answer can satisfy"),
+        ([{"kind": "separated", "min": 3}], "(separated) has no by"),
+        ([{"kind": "separated", "by": ","}], "(separated) has no min and no max"),
+        ([{"kind": "separated", "by": "and", "min": 3}], "by is 'and', it must be one character that is no letter"),
+        ([{"kind": "separated", "by": "\n", "min": 3}], "one character that is no letter, digit or space"),
+        ([{"kind": "separated", "by": ",", "max": 0}], "max is 0, which no answer can satisfy"),
+        ([{"kind": "marks", "max": 0}], "(marks) has no mark"),
+        ([{"kind": "marks", "mark": "!"}], "(marks) has no min and no max"),
+        ([{"kind": "marks", "mark": "!", "min": 0}], "min is 0"),
+        ([{"kind": "last", "mark": "a"}], "mark is 'a'"),
+        ([{"kind": "last", "mark": ""}], "mark is ''"),
+        ([{"kind": "quoted", "mark": ["!"]}], "mark is ['!']"),
+        ([{"kind": "quoted", "mark": "\u200b"}], "it must be one character"),
+        ([{"kind": "repeats", "min": 2}], "(repeats) has no text"),
+        ([{"kind": "repeats", "text": "a"}], "(repeats) has no min and no max"),
+        ([{"kind": "line", "text": "-"}], "it must be a text with a letter or digit"),
+        ([{"kind": "bold"}], "(bold) has no text and no min"),
+        ([{"kind": "bold", "max": 3}], "unknown field 'max'"),
+        ([{"kind": "numberd", "min": 3}], "did you mean numbered?"),
     ],
 )
 def test_a_wrong_constraint_is_refused_with_what_it_must_be(value, message):
@@ -359,9 +484,14 @@ def test_a_wrong_constraint_is_refused_with_what_it_must_be(value, message):
 def test_a_very_long_answer_takes_no_more_than_a_moment(filler):
     response = "x" + filler * 50_000 + "y"
     began = time.perf_counter()
-    for kind in ("words", "sentences", "paragraphs", "bullets", "commas"):
+    for kind in ("words", "sentences", "paragraphs", "bullets", "commas", "numbered", "lines", "digits"):
         check({"kind": kind, "max": 3}, response)
-    for kind in ("includes", "avoids", "starts", "ends"):
+    for kind in ("includes", "avoids", "starts", "ends", "line", "bold"):
         check({"kind": kind, "text": "the end"}, response)
+    for kind in ("marks", "last", "quoted"):
+        check({"kind": kind, "mark": '"', "max": 3}, response)
+    check({"kind": "repeats", "text": "a", "max": 3}, response)
+    check({"kind": "separated", "by": ",", "max": 3}, response)
+    check({"kind": "choice", "options": ["a", "b"]}, response)
     check({"kind": "json", "keys": ["a"]}, response)
     assert time.perf_counter() - began < 20

@@ -61,6 +61,20 @@ def test_constraints_are_put_in_words() -> None:
         ({"kind": "includes", "text": "gentle"}, "includes: gentle"),
         ({"kind": "case", "case": "lower"}, "case: lower"),
         ({"kind": "json", "keys": ["name", "age"]}, "json: name, age"),
+        ({"kind": "commas", "max": 0}, "commas: none"),
+        ({"kind": "choice", "options": ["yes", "no"]}, "choice: yes or no"),
+        ({"kind": "numbered", "min": 3, "max": 3}, "numbered items: exactly 3"),
+        ({"kind": "lines", "min": 4}, "lines: at least 4"),
+        ({"kind": "separated", "by": ",", "min": 3, "max": 3}, 'parts on one line, separated by ",": exactly 3'),
+        ({"kind": "digits", "max": 0}, "digits: none"),
+        ({"kind": "marks", "mark": "!", "min": 1}, 'times "!": at least 1'),
+        ({"kind": "last", "mark": "?"}, "last character: ?"),
+        ({"kind": "quoted", "mark": '"'}, 'all between two: "'),
+        ({"kind": "repeats", "text": "rain", "min": 2}, 'times the word "rain": at least 2'),
+        ({"kind": "line", "text": "P.S."}, "a line starts: P.S."),
+        ({"kind": "bold", "min": 1}, "bold: at least 1"),
+        ({"kind": "bold", "text": "warm"}, "bold: warm"),
+        ({"kind": "bold", "text": "warm", "min": 2}, 'bold "warm": at least 2'),
     ]
     assert [formats.constraint(rule) for rule, _ in rules] == [words for _, words in rules]
 
