@@ -47,7 +47,7 @@ def test_a_change_in_the_users_own_prompts_reruns_the_pool(fresh: Project, tmp_p
     mine.write_text(f"{mine.read_text(encoding='utf-8')}{line}\n", encoding="utf-8")
     assert modified(fresh, "pool") == {"pool": {"mine.jsonl"}}
     fresh.run("dvc", "repro", "pool")
-    assert json.loads((fresh.folder / "results/pool.json").read_text())["rows_out"] == 127
+    assert json.loads((fresh.folder / "results/pool.json").read_text())["rows_out"] == 186
     (elsewhere / "b.jsonl").write_text(line, encoding="utf-8")
     assert modified(fresh, "pool") == {"pool": {str(elsewhere)}}
     fresh.run("dvc", "repro", "pool")

@@ -417,6 +417,11 @@ def test_constraints_come_as_a_list_as_its_json_text_or_as_none():
     assert parse(None) == parse([]) == []
 
 
+def test_fields_come_in_the_order_of_their_kind_whatever_the_order_of_a_file():
+    mixed = {"max": 3, "keys": None, "min": 2, "by": ",", "kind": "separated"}
+    assert [*parse([mixed])[0].items()] == [("kind", "separated"), ("by", ","), ("min", 2), ("max", 3)]
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [

@@ -24,11 +24,11 @@ def fresh(tmp_path: Path) -> Project:
 def test_fewer_held_out_prompts_than_evaluation_answers_are_refused_when_they_are_read(fresh: Project) -> None:
     fresh.run(*BASE)
     fresh.run(*POOL)
-    fresh.run(sys.executable, "-m", "stages.schedule", "--write", "eval.prompts=127")
+    fresh.run(sys.executable, "-m", "stages.schedule", "--write", "eval.prompts=457")
     found = fresh.run(*POOL, check=False)
     assert found.returncode == 1
     assert found.stderr == (
-        "Error: eval.prompts is 127, but data/prompts/eval.jsonl holds 126 different prompts that can be used: lower "
+        "Error: eval.prompts is 457, but data/prompts/eval.jsonl holds 456 different prompts that can be used: lower "
         "it or add prompts\n"
     )
 
@@ -38,7 +38,7 @@ def test_the_plan_of_more_iterations_than_the_pool_has_prompts_for_is_refused(fr
     fresh.run(*POOL)
     found = fresh.run(*PLAN, "prompts.per_iteration=5000", check=False)
     assert found.returncode == 1
-    assert found.stderr.startswith("Error: iteration 1 needs prompts 1 to 5000, the pool has 676 (of 684; 8 are")
+    assert found.stderr.startswith("Error: iteration 1 needs prompts 1 to 5000, the pool has 1551 (of 1559; 8 are")
 
 
 def test_prompts_that_leave_no_room_for_an_answer_are_refused_when_they_are_read_and_by_the_plan(
