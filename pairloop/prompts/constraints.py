@@ -38,7 +38,8 @@ Constraint = kinds.Constraint
 def parse(value: Any) -> list[Constraint]:
     """Constraints from a list of dicts, its JSON text (as in records.PROMPT), or None, which means that there are none.
 
-    A field that is null is absent: files of columns give every constraint the fields of all.
+    A field that is null is absent: files of columns give every constraint the fields of all, in an order of their own.
+    Here each has its kind's order, so that a prompt is the same wherever it comes from.
 
     Raises:
         DataError: which constraint is wrong, and what it must be. Names no file: the caller knows it.
@@ -57,7 +58,7 @@ def parse(value: Any) -> list[Constraint]:
         problem = _problem(constraint)
         if problem:
             raise DataError(f"constraint {number} {problem}")
-    return stated
+    return [{name: each[name] for name in ("kind", *_names(each["kind"])) if name in each} for each in stated]
 
 
 def check(constraint: Constraint, response: str) -> bool:
@@ -117,9 +118,13 @@ def _problem(constraint: Any) -> str | None:
     return _wrong_name(kind, constraint) or _wrong_value(kind, constraint)
 
 
+def _names(kind: str) -> list[str]:
+    return [name for group in kinds.FIELDS[kind] for name in group]
+
+
 def _wrong_name(kind: str, constraint: Constraint) -> str | None:
     """What fields it has that its kind does not, or lacks."""
-    known = [name for group in kinds.FIELDS[kind] for name in group]
+    known = _names(kind)
     for name in constraint:
         if name not in ("kind", *known):
             return f"({kind}) has the unknown field {name!r}{meant(str(name), known)}"

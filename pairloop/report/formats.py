@@ -26,10 +26,9 @@ _UNPRINTABLE = re.compile("[\x80-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _KINDS = {
     "numbered": "numbered items",
     "separated": "parts on one line, separated by",
-    "marks": "times",
-    "repeats": "times the word",
+    "repeats": "the word",
     "last": "last character",
-    "quoted": "all between two",
+    "quoted": "first and last character",
     "line": "a line starts",
 }
 """Constraint kinds whose names alone do not say what they demand."""
@@ -111,7 +110,7 @@ def clipped(text: str) -> tuple[str, int]:
 
 
 def constraint(rule: Any) -> str:
-    """A checkable demand in words: `words: at most 30`, `includes: gentle`, `times "!": none`, `choice: yes or no`."""
+    """A checkable demand in words: `words: at most 30`, `includes: gentle`, `marks "!": none`, `choice: yes or no`."""
     if not isinstance(rule, Mapping):
         return str(rule)
     low, high = rule.get("min"), rule.get("max")
