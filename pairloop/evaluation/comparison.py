@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pairloop.evaluation.winrate import length_controlled
 from pairloop.files.records import Row
 from pairloop.measures.statistics import estimate, outcomes
-from pairloop.measures.texts import repetitive, words
+from pairloop.measures.texts import echoes, repetitive, words
 from pairloop.prompts import constraints
 
 FEW = 30
@@ -41,6 +41,21 @@ def rate(found: Wins, resamples: int, seed: int) -> dict[str, float]:
     """
     known = estimate(shares(found), resamples, seed)
     return {"win_rate": known.value, "low": known.low, "high": known.high}
+
+
+def unconstrained(found: Wins, rows: Sequence[Row], resamples: int, seed: int) -> dict[str, float] | None:
+    """`prompts` without constraints, and the win rate on them alone, as of `rate`; None if each prompt has some.
+
+    What a model learns of constraints shows in its answers to the others only as what it lost.
+
+    Args:
+        found: who wins.
+        rows: of records.ANSWER, for the same prompts.
+        resamples: resamples of the bootstrap.
+        seed: the run's seed.
+    """
+    own = [won for won, row in zip(found, rows, strict=True) if not row["constraints"]]
+    return {"prompts": len(own), **rate(own, resamples, seed)} if own else None
 
 
 def counted(found: Wins) -> dict[str, int]:
@@ -122,10 +137,10 @@ def loose_rate(passing: Sequence[list[bool] | None], resamples: int, seed: int) 
 
 
 def form(rows: Sequence[Row]) -> dict[str, float]:
-    """How the answers look: mean_words, mean_tokens, truncated_share, repetitive_share, empty_share.
+    """How the answers look: mean_words, mean_tokens, truncated_share, repetitive_share, echoing_share, empty_share.
 
     Args:
-        rows: with `responses`, `token_counts` and `finish_reasons`, equally many in each.
+        rows: with `prompt`, `responses`, `token_counts` and `finish_reasons`, equally many in each.
     """
     texts = [text for row in rows for text in row["responses"]]
     return {
@@ -133,5 +148,6 @@ def form(rows: Sequence[Row]) -> dict[str, float]:
         "mean_tokens": statistics.fmean(count for row in rows for count in row["token_counts"]),
         "truncated_share": statistics.fmean(reason == "length" for row in rows for reason in row["finish_reasons"]),
         "repetitive_share": statistics.fmean(repetitive(text) for text in texts),
+        "echoing_share": statistics.fmean(echoes(text, row["prompt"]) for row in rows for text in row["responses"]),
         "empty_share": statistics.fmean(not text.strip() for text in texts),
     }

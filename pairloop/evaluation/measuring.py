@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pairloop.evaluation import comparison, judging
+from pairloop.evaluation import comparison, followed, judging
 from pairloop.evaluation.agreement import agreement
 from pairloop.evaluation.answering import Answers, answered, picker
 from pairloop.evaluation.judging import Beside
@@ -80,8 +80,9 @@ def metrics(found: Sequence[Measured], models: Models, means: Means) -> Row:
 
     Returns:
         The content of results/iteration_n/metrics.json: prompts, whether they are `few`, samples, temperature,
-        `win_rate` by judge, `agreement` of every two judges, `constraints`, how the answers look, and `further`: rows
-        with the same keys, and `best_of` with `ranker`, or `factor`, where there is such a one.
+        `win_rate` by judge, `agreement` of every two judges, `constraints`, among them the gains apart from length and
+        the rates of each kind, how the answers look, and `further`: rows with the same keys, and `best_of` with
+        `ranker`, or `factor`, where there is such a one.
     """
     further = [_named(one, models, means) | _numbers(one, models, means) for one in found[1:]]
     return _numbers(found[0], models, means) | {"further": further}
@@ -115,7 +116,9 @@ def _constraints(found: Measured, resamples: int, seed: int) -> Row | None:
         comparison.passes(rows), comparison.passes(found.base.opponent), resamples, seed
     )
     loose = comparison.loose_rate(comparison.passes(rows, loosely=True), resamples, seed)
-    return {**strict, "loose": loose} if strict else None
+    apart = followed.apart_from_length(rows, found.base.opponent, resamples, seed)
+    kinds = followed.by_kind(rows, found.base.opponent)
+    return {**strict, "loose": loose, **apart, "by_kind": kinds} if strict else None
 
 
 def _rates(judge: str, won: comparison.Wins, found: Measured, models: Models, means: Means) -> Row:
@@ -123,6 +126,7 @@ def _rates(judge: str, won: comparison.Wins, found: Measured, models: Models, me
     own, base = ([row["responses"] for row in rows] for rows in (found.answers.rows, found.base.opponent))
     rates: Row = comparison.rate(won, resamples, seed)
     rates |= {"length_controlled": comparison.at_equal_length(won, own, base)} | comparison.counted(won)
+    rates |= {"unconstrained": comparison.unconstrained(won, found.answers.rows, resamples, seed)}
     rates |= {"teacher": judge in means.params.teachers}
     rates |= {"orders": judging.orders(judging.configured(judge, models, means))}
     if found.previous:
@@ -158,9 +162,9 @@ def judgements(found: Measured) -> list[Row]:
     """What stands behind the rates, prompt by prompt.
 
     Returns:
-        Rows of prompt_id, constraints, `passes` (whether the first answer keeps them), `cut_off` (whether that one
-        reached the limit of tokens), `scores` (by judge, of this model and of iteration 0, means over samples) and
-        `wins` (by judge, the share of samples won).
+        Rows of prompt_id, constraints, `passes` (whether the first answer keeps them all) and `met` (which of them),
+        `cut_off` (whether that one reached the limit of tokens), `scores` (by judge, of this model and of iteration 0,
+        means over samples) and `wins` (by judge, the share of samples won).
     """
     held = comparison.passes(found.answers.rows)
     won = {judge: comparison.shares(comparison.wins(scores)) for judge, scores in found.base.scores.items()}
@@ -169,6 +173,7 @@ def judgements(found: Measured) -> list[Row]:
             "prompt_id": row["prompt_id"],
             "constraints": json.loads(row["constraints"]) if row["constraints"] else None,
             "passes": None if (passing := held[i]) is None else passing[0],
+            "met": followed.met(row),
             "cut_off": row["finish_reasons"][0] == "length",
             "scores": {judge: _means(scores[i]) for judge, scores in found.base.scores.items()},
             "wins": {judge: round(own[i], 6) for judge, own in won.items()},

@@ -1,5 +1,6 @@
-"""What shows in a text by itself: how long it is, that it refuses, and that it loops."""
+"""What shows in a text by itself: how long it is, that it refuses, loops, or repeats what it was asked."""
 
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -23,6 +24,12 @@ _REFUSAL = re.compile(
 
 _OPENING = 200
 """Characters in which a refusal shows: later ones are mostly stories about somebody else's."""
+
+
+_ECHO, _LONG_RUN, _SHORTEST_ECHO = 0.8, 10, 4
+"""Share of a prompt's words, and number of them, that repeat it; words below which a prompt is too short to tell."""
+
+_NO_WORD = re.compile(r"[\W_]+")
 
 
 def refuses(response: str) -> bool:
@@ -74,6 +81,21 @@ def repetitive(text: str) -> bool:
     told = words(text.lower())
     sequences = [tuple(told[i : i + 4]) for i in range(len(told) - 3)]
     return len(sequences) >= 4 and len(set(sequences)) < 0.75 * len(sequences)
+
+
+def echoes(text: str, prompt: str) -> bool:
+    """Whether an answer repeats its prompt: nearly all of the prompt's words stand in it, in one run.
+
+    Case and punctuation do not count. The run is at least four fifths of the prompt's words and at least ten of them,
+    or all where there are fewer. So a question that its answer takes up ("The trick to threading a needle is ...") is
+    none, and neither is a sentence that the prompt asks to correct; a prompt of fewer than four words says nothing.
+    """
+    asked, told = (words(_NO_WORD.sub(" ", each.casefold())) for each in (prompt, text))
+    length = max(math.ceil(_ECHO * len(asked)), min(len(asked), _LONG_RUN))
+    if len(asked) < _SHORTEST_ECHO or len(told) < length:
+        return False
+    said = f" {' '.join(told)} "
+    return any(f" {' '.join(asked[i : i + length])} " in said for i in range(len(asked) - length + 1))
 
 
 def script(text: str) -> str | None:

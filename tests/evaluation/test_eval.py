@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from evaluated import PROMPTS, invoke, run, write_adapter, write_prompts
+from evaluated import PROMPTS, SHORT, invoke, run, write_adapter, write_prompts
 from pairrm_data import write_checkpoints
 
 from pairloop.files import records
 from pairloop.files.records import Row
+from pairloop.prompts.constraints import holds
 from pairloop.samplers.transformers import TransformersSampler
 
 Metrics = dict[int, dict[str, Any]]
@@ -127,7 +128,7 @@ def test_judgements_hold_means_over_samples_and_outputs_the_first(chain: tuple[P
         records.read_json(folder / f"results_2/{name}.json") for name in ("model_outputs", "judgements")
     )
     assert [row["output"] for row in outputs] == [row["responses"][0] for row in own]
-    assert list(judgements[0]) == ["prompt_id", "constraints", "passes", "cut_off", "scores", "wins"]
+    assert list(judgements[0]) == ["prompt_id", "constraints", "passes", "met", "cut_off", "scores", "wins"]
     for row, mine, theirs in zip(judgements, scores(own), scores(base), strict=True):
         assert row["scores"]["likelihood"] == pytest.approx(
             [statistics.fmean(mine), statistics.fmean(theirs)], abs=1e-6
@@ -136,6 +137,29 @@ def test_judgements_hold_means_over_samples_and_outputs_the_first(chain: tuple[P
     cut_off = [row["finish_reasons"][0] == "length" for row in own]
     assert [row["cut_off"] for row in judgements] == cut_off and True in cut_off
     assert isinstance(judgements[0]["passes"], bool) and judgements[1]["passes"] is None
+    assert judgements[0]["met"] == [judgements[0]["passes"]] and judgements[1]["met"] is None
+
+
+def test_instructions_followed_are_compared_at_every_temperature_with_all_samples(
+    chain: tuple[Path, Metrics],
+) -> None:
+    folder, metrics = chain
+    base, own = (stored(folder, n) for n in (0, 2))
+    rows = [metrics[2], *metrics[2]["further"]]
+    for row, key, reference in zip(rows, own, [(1.0, 1), (0.7, 1), (1.0, 1)], strict=True):
+        held, before = (
+            [holds(json.loads(SHORT), text) for text in answers[0]["responses"]]
+            for answers in (own[key], base[reference])
+        )
+        mine, theirs = statistics.fmean(held), statistics.fmean(before[: len(held)])
+        found = row["constraints"]
+        assert (found["prompts"], found["pass_rate"]) == (1, pytest.approx(mine, abs=1e-4))
+        assert found["gain"] == pytest.approx(mine - theirs, abs=1e-4)
+        assert found["by_kind"]["words"] == {"prompts": 1, "pass_rate": round(mine, 4), "base": round(theirs, 4)}
+        # "At most one word" is met by length alone.
+        assert found["beyond_length"] is None and "like_length" in found
+        assert {rate["unconstrained"]["prompts"] for rate in row["win_rate"].values()} == {len(PROMPTS) - 1}
+        assert 0 <= row["echoing_share"] <= 1
 
 
 def test_the_best_of_several_is_the_one_that_the_ranker_likes_best(

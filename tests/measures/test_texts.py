@@ -2,7 +2,7 @@
 
 import pytest
 
-from pairloop.measures.texts import in_another_script, pieces, refuses, repetitive, script, words
+from pairloop.measures.texts import echoes, in_another_script, pieces, refuses, repetitive, script, words
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,34 @@ def test_of_a_script_without_spaces_every_letter_is_a_word(text: str, expected: 
 @pytest.mark.parametrize("letter", ["字", "あ", "ア", "ก", "ກ", "ក", "က", "𠀀"])
 def test_8_and_256_letters_are_as_many_words(letter: str) -> None:
     assert [len(words(letter * count)) for count in (8, 256)] == [8, 256]
+
+
+ASKED = 'We have two days at the coast. What will we do? The word "swim" must be included.'
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text", "echo"),
+    [
+        (ASKED, ASKED, True),
+        (ASKED, f"Sure! You said: {ASKED.upper()} Here is a plan.", True),
+        # A word that was changed at the end is still a repetition; half of the prompt is none.
+        (ASKED, ASKED.replace("included", "there"), True),
+        (ASKED, "We have two days at the coast. We could swim.", False),
+        (ASKED, "Walk, swim and eat ice cream.", False),
+        # An answer may take its question up.
+        ("What is the trick to threading a needle?", "The trick to threading a needle is to wet the thread.", False),
+        ("What is the point of warming up before a run?", "The point of warming up before a run is blood.", False),
+        ('Put it right: "She don\'t like no mushrooms."', "She doesn't like mushrooms.", False),
+        ("Say hello to me.", "Say hello to me.", True),
+        ("Say hello.", "I say hello.", False),
+        (ASKED, "", False),
+        ("", "", False),
+        ("雨が降る日には何をしますか", "雨が降る日には何をしますか。本を読みます。", True),
+        ("雨が降る日には何をしますか", "雨が降る日には本を読みます。", False),
+    ],
+)
+def test_an_answer_that_repeats_its_prompt_is_known_by_one_long_run(prompt: str, text: str, echo: bool) -> None:
+    assert echoes(text, prompt) is echo
 
 
 def test_a_loop_without_spaces_is_repetitive_and_a_sentence_is_not() -> None:

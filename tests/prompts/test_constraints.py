@@ -1,13 +1,17 @@
 """Facts about verifiable constraints: what counts as a word, a sentence, a list item, and what never passes."""
 
 import json
+import statistics
 import time
+from pathlib import Path
 
 import pytest
 
 from pairloop.errors import DataError
-from pairloop.prompts import counting
+from pairloop.prompts import counting, kinds
 from pairloop.prompts.constraints import check, holds, holds_loosely, parse, share, variants
+
+ROOT = Path(__file__).parents[2]
 
 WORDS = [
     ("今日は、晴れ。", 5),
@@ -500,3 +504,35 @@ def test_a_very_long_answer_takes_no_more_than_a_moment(filler):
     check({"kind": "choice", "options": ["a", "b"]}, response)
     check({"kind": "json", "keys": ["a"]}, response)
     assert time.perf_counter() - began < 20
+
+
+def test_what_length_alone_satisfies_is_known_by_cutting_texts_that_know_nothing_of_the_demand():
+    rows = [json.loads(line) for line in (ROOT / "data/prompts/eval.jsonl").read_text(encoding="utf-8").splitlines()]
+    texts = [row["prompt"].split() for row in rows if not row["constraints"]][:30]
+    demands = [one for row in rows for one in row["constraints"] or []]
+    found = {True: [], False: []}
+    for one in demands:
+        shares = [
+            statistics.fmean(check(one, " ".join(text[:length])) for text in texts) for length in (1, 2, 4, 8, 16)
+        ]
+        found[kinds.beyond_length(one)].append(max(shares))
+    assert statistics.fmean(found[True]) < 0.05 and statistics.fmean(found[False]) > 0.5
+    assert max(found[True]) < 0.5 and len(found[True]) > 200
+
+
+@pytest.mark.parametrize(
+    ("constraint", "beyond"),
+    [
+        ({"kind": "bullets", "min": 3, "max": 3}, True),
+        ({"kind": "bullets", "max": 2}, False),
+        ({"kind": "repeats", "text": "rain", "min": 2}, True),
+        ({"kind": "repeats", "text": "rain", "max": 2}, False),
+        ({"kind": "bold", "text": "rain"}, True),
+        ({"kind": "sentences", "min": 1, "max": 1}, False),
+        ({"kind": "avoids", "text": "rain"}, False),
+        ({"kind": "case", "case": "lower"}, True),
+    ],
+)
+def test_a_demand_for_no_more_than_some_is_met_by_a_text_without_any(constraint, beyond):
+    assert kinds.beyond_length(constraint) is beyond
+    assert set(kinds.BEYOND_LENGTH) <= set(kinds.FIELDS)
