@@ -37,6 +37,7 @@ def limits(params: Watch) -> Mapping[str, Limit]:
         "constraints_loose": Limit("Prompts whose constraints hold loosely", "share", fall=params.constraints),
         "refusals": Limit("Harmless prompts that are refused", "share", rise=params.refusals),
         "repetition": Limit("Answers that loop", "share", rise=params.repetition),
+        "echoing": Limit("Answers that repeat their prompt", "share", rise=params.repetition),
         "distinct_1": Limit("Different words among all words", "share", fall=params.distinct),
         "distinct_2": Limit("Different pairs among all pairs of words", "share", fall=params.distinct),
         "truncated": Limit("Answers that are cut off", "share", rise=params.truncated),

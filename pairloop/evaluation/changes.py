@@ -12,7 +12,7 @@ from pairloop.evaluation.languages import in_another_language
 from pairloop.evaluation.likely import Read
 from pairloop.files.records import Row
 from pairloop.measures.statistics import Estimate, estimate, interval, resamples_of
-from pairloop.measures.texts import in_another_script, repetitive, words
+from pairloop.measures.texts import echoes, in_another_script, repetitive, words
 from pairloop.prompts import constraints
 
 Value = Callable[[Row, int], float | None]
@@ -61,6 +61,11 @@ def holds_loosely(row: Row, i: int) -> float | None:
 def loops(row: Row, i: int) -> float:
     """Whether the answer loops."""
     return float(repetitive(row["responses"][i]))
+
+
+def repeats_prompt(row: Row, i: int) -> float:
+    """Whether the answer repeats its prompt."""
+    return float(echoes(row["responses"][i], row["prompt"]))
 
 
 def truncated(row: Row, i: int) -> float:

@@ -133,6 +133,7 @@ def _all(own: Seen, base: Seen | None, how: Resampling) -> Mapping[str, Change |
         "constraints_loose": paired(changes.holds_loosely),
         "refusals": changes.paired(_numbers(own.refused), _numbers(base.refused) if base else None, *draws),
         "repetition": paired(changes.loops),
+        "echoing": paired(changes.repeats_prompt),
         "distinct_1": changes.distinct(*answers, 1),
         "distinct_2": changes.distinct(*answers, 2),
         "truncated": paired(changes.truncated),

@@ -35,7 +35,7 @@ class Watch(Section):
     """How far the share of harmless prompts that are refused may rise."""
 
     repetition: ShareFromZero = 0.05
-    """How far the share of answers that loop may rise."""
+    """How far the share of answers that loop may rise, and that of answers that repeat their prompt."""
 
     distinct: ShareFromZero = 0.1
     """How far distinct-1 and distinct-2, the shares of different words and pairs of words, may fall at like numbers of

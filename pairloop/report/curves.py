@@ -31,10 +31,10 @@ def _title(temperature: float | None, charts: int) -> str:
 
 
 def at(models: Sequence[Metrics]) -> dict[float | None, dict[int, Metrics]]:
-    """Each temperature's metrics, by iteration from 1 on; the main one first, None where nobody said which it is."""
+    """Each temperature's metrics, by iteration; the main one first, None where nobody said which it is."""
     main = models[-1].get("temperature")
-    found: dict[float | None, dict[int, Metrics]] = {main: dict(enumerate(models[1:], 1))}
-    for n, model in enumerate(models[1:], 1):
+    found: dict[float | None, dict[int, Metrics]] = {main: dict(enumerate(models))}
+    for n, model in enumerate(models):
         for row in model.get("further", ()):
             if not row.get("best_of") and not row.get("factor"):
                 found.setdefault(row["temperature"], {})[n] = row
@@ -48,7 +48,7 @@ def _judged(found: dict[int, Metrics], marked: dict[str, bool]) -> list[Series]:
         points = [
             Point(n, rates["win_rate"], rates["low"], rates["high"])
             for n, model in found.items()
-            if (rates := model["win_rate"].get(judge))
+            if n and (rates := model["win_rate"].get(judge))
         ]
         name = f"{judge} (also the teacher)" if teacher else judge
         if points:
@@ -76,12 +76,15 @@ def lengths(data: ReportData) -> list[Chart]:
     def pairs(name: str, colour: int, key: str) -> Series:
         return Series(name, colour, [Point(n, i.pair[key]) for n, i in enumerate(data.iterations, 1)])
 
-    shares = [answers("cut off", 2, "truncated_share"), answers("repetitive", 3, "repetitive_share")]
+    shares = [
+        *(answers("cut off", 2, "truncated_share"), answers("repetitive", 3, "repetitive_share")),
+        answers("repeat their prompt", 4, "echoing_share"),
+    ]
     words = [pairs("chosen", 1, "chosen_words"), pairs("rejected", 2, "rejected_words")]
     return [
         by_iteration("Words per answer", [answers("held-out prompts", 1, "mean_words")], last),
         by_iteration("Words in the training pairs", words, last),
-        by_iteration("Answers cut off or repetitive", shares, last, share=True),
+        by_iteration("Answers with a fault", shares, last, share=True),
     ]
 
 

@@ -26,22 +26,28 @@ _NEEDED = {
     ),
     "train": (*_COUNTS, "steps", "loss_first", "loss_last", "before", "after"),
     "curve": ("step", "loss", "margin"),
-    "eval": ("prompts", "constraints", "mean_words", "mean_tokens", "truncated_share", "repetitive_share"),
+    "eval": (
+        *("prompts", "constraints", "mean_words", "mean_tokens"),
+        *("truncated_share", "repetitive_share", "echoing_share"),
+    ),
     "compared": ("win_rate",),
     "further": ("win_rate", "constraints", "mean_words", "truncated_share"),
-    "judge": ("win_rate", "low", "high", "teacher"),
+    "judge": ("win_rate", "low", "high", "teacher", "unconstrained"),
     "agreement": ("judges", "prompts", "same"),
     "watch": ("measures", "alarms"),
     "annotated": ("name", "annotator", "win_rate", "verdicts"),
     "ifeval": ("prompts", "covered", "strict", "loose"),
     "preferences": ("pairs", "preferred", "margin", "moved", "gain", "judge"),
-    "constraints": ("prompts", "pass_rate", "low", "high", "gain", "gain_low", "gain_high"),
+    "constraints": (
+        *("prompts", "pass_rate", "low", "high", "gain", "gain_low", "gain_high"),
+        *("beyond_length", "like_length", "by_kind"),
+    ),
     "time": ("stage", "iteration", "seconds"),
     "sample": (
         *("iteration", "prompt", "constraints", "responses", "scores", "finish_reasons"),
         *("chosen", "rejected", "reason", "split"),
     ),
-    "answer": ("prompt", "constraints", "outputs", "passes"),
+    "answer": ("prompt", "constraints", "outputs", "passes", "met"),
 }
 
 
@@ -171,6 +177,8 @@ def _check_model(number: int, model: Metrics) -> None:
         _need("compared", model, f"iteration {number}, eval metrics")
     for beyond in model.get("further", ()):
         _need("further", beyond, f"iteration {number}, eval metrics, further")
+        if beyond["constraints"]:
+            _need("constraints", beyond["constraints"], f"iteration {number}, eval metrics, further, constraints")
     for agreed in model.get("agreement") or ():
         _need("agreement", agreed, f"iteration {number}, eval metrics, agreement")
     for judge, rates in (model["win_rate"] if number else {}).items():

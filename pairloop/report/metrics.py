@@ -14,21 +14,22 @@ def numbers(model: Metrics, times: Sequence[Metrics]) -> dict[str, float]:
         times: rows with `seconds`, one for each stage.
 
     Returns:
-        win, low, high, lc: win rate by the first judge that did not rank the training data, its 95 % interval, and the
-        same at equal length (length controlled). teacher: win rate by the first that did. pass, gain: share of the
-        constrained prompts whose constraints all hold, and how much that is above the base model's. words: mean of
-        an answer. cut: share of answers that were cut off. seconds: all stages together. What does not exist, for want
-        of such a judge or of constraints, is left out: DVC shows it as `-`.
+        pass, gain, least, alike: share of the constrained prompts whose constraints all hold, how much that is above
+        the base model's, the lower end of the gain's 95 % interval, and the gain over answers of like length. win, low,
+        lc: win rate by the first judge that did not rank the training data, the lower end of its interval, and the same
+        at equal length (length controlled). words: mean of an answer. cut: share of answers that were cut off. seconds:
+        all stages together. What does not exist, for want of such a judge or of constraints, is left out: DVC shows it
+        as `-`.
     """
     judge, constraints = leading_judge(model), model["constraints"]
     rates = model["win_rate"][judge] if judge else None
     found: dict[str, float | None] = {}
-    if rates and not rates["teacher"]:
-        found |= {"win": rates["win_rate"], "low": rates["low"], "high": rates["high"]}
-        found["lc"] = rates.get("length_controlled")
-    found["teacher"] = next((rate["win_rate"] for rate in model["win_rate"].values() if rate["teacher"]), None)
     if constraints:
-        found |= {"pass": constraints["pass_rate"], "gain": constraints["gain"]}
+        found |= {"pass": constraints["pass_rate"], "gain": constraints["gain"], "least": constraints["gain_low"]}
+        found["alike"] = constraints["like_length"]["gain"] if constraints["like_length"] else None
+    if rates and not rates["teacher"]:
+        found |= {"win": rates["win_rate"], "low": rates["low"]}
+        found["lc"] = rates.get("length_controlled")
     found |= {"words": round(model["mean_words"], 1), "cut": model["truncated_share"]}
     shown = {name: round(value, 3) for name, value in found.items() if value is not None}
     return shown | {"seconds": round(sum(row["seconds"] for row in times))}

@@ -8,8 +8,10 @@ from typing import Any
 from pairloop.report import (
     annotated,
     answers,
+    changed,
     curves,
     formats,
+    instructions,
     lineage,
     preferred,
     ranking,
@@ -76,8 +78,7 @@ def _policy(style: str, script: str) -> str:
 
 def _sections(data: ReportData) -> dict[str, Any]:
     return {
-        "headline": sentences.headline(data.models),
-        "findings": sentences.findings(data),
+        **_first(data),
         "alarms": watched.alarms(data.watches),
         "facts": tables.facts(data),
         **_measured(data),
@@ -101,6 +102,22 @@ def _sections(data: ReportData) -> dict[str, Any]:
         "page_size": answers.PAGE,
         "differences": None if data.published is None else lineage.differences(data.published, data.parameters),
         "parameters": samples.flattened(data.parameters),
+    }
+
+
+def _first(data: ReportData) -> dict[str, Any]:
+    """What the page begins with: instructions followed, or where too few prompts have some, the win rate."""
+    findings, judged = sentences.findings(data), sentences.headline(data.models)
+    if not instructions.lead(data.models):
+        return {"headline": judged, "findings": [*instructions.few(data.models), *findings], "followed": None}
+    return {
+        "headline": instructions.headline(data.models),
+        "findings": [f"{judged.claim} {judged.qualifier}", *findings],
+        "followed": {
+            "claims": instructions.claims(data.models),
+            "standing": instructions.standing(data.models),
+            "changed": changed.changed(data.answers),
+        },
     }
 
 
@@ -128,7 +145,8 @@ def _measured(data: ReportData) -> dict[str, Any]:
         "constraints": {
             "prompts": max((m["constraints"]["prompts"] for m in data.models if m["constraints"]), default=0),
             "charts": curves.constraints(data.models),
-            "table": tables.constraints(data.models),
+            "table": instructions.table(data.models),
+            "by_kind": instructions.by_kind(data.models),
         },
         "lengths": {"charts": curves.lengths(data), "table": _lengths(data)},
     }

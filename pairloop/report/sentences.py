@@ -76,35 +76,12 @@ def _interval(rates: Metrics, of: str = f"95{SPACE}% interval ") -> str:
 
 
 def findings(data: ReportData) -> list[str]:
-    """What to know besides the headline: constraints, other judges, an earlier iteration that did better, length."""
+    """What to know besides the headline: other judges, an earlier iteration that did better, length."""
     last = data.models[-1]
     return [
-        *constraints(data.models),
         *(_other(judge, rates) for judge, rates in last["win_rate"].items() if judge != leading_judge(last)),
         *_earlier(data.models),
         length(data.models),
-    ]
-
-
-def constraints(models: Sequence[Metrics]) -> list[str]:
-    """How the constraint pass rate moved, and whether that is more than chance; nothing where nobody checked."""
-    found = models[-1]["constraints"]
-    if not found or not found["prompts"]:
-        return []
-    before, gain = found["pass_rate"] - found["gain"], found["gain"]
-    digits = digits_beside(0, gain, found["gain_low"], found["gain_high"])
-    low, high = (number(100 * found[key], digits) for key in ("gain_low", "gain_high"))
-    interval = f"{number(abs(100 * gain), digits)} points (95{SPACE}% interval {low}{SPACE}to{SPACE}{high})"
-    rates = f"from {percent(before)} to {percent(found['pass_rate'])} on {plural(found['prompts'], 'prompt')}"
-    if found["prompts"] < FEW:
-        return [f"The constraint pass rate went {rates}, a change of {interval}: from so few prompts one cannot tell."]
-    if found["gain_low"] > 0:
-        return [f"The constraint pass rate rose {rates}: a gain of {interval}, which excludes zero."]
-    if found["gain_high"] < 0:
-        return [f"The constraint pass rate fell {rates}: a loss of {interval}, which excludes zero."]
-    change = "a gain" if gain >= 0 else "a loss"
-    return [
-        f"The constraint pass rate went {rates}: {change} of {interval}, which includes zero, so no change was shown."
     ]
 
 

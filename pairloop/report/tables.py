@@ -25,6 +25,9 @@ class Cell:
     bar: float | None = None
     """Share of the cell's width that a bar fills instead of the text."""
 
+    whisker: tuple[float, float] | None = None
+    """Beside a bar the ends of its interval, as shares of the cell's width."""
+
     words: bool = False
     """Text, set to the left."""
 
@@ -99,26 +102,6 @@ def share(value: float, interval: Metrics, prompts: int) -> Cell:
     return Cell(percent(value), _interval(interval["low"], interval["high"]), warning=cannot_tell(prompts))
 
 
-def constraints(models: Sequence[Metrics]) -> Table:
-    """Constraint pass rates, and their gain over the base model on the same prompts."""
-    found = [model["constraints"] for model in models]
-    rates = [share(c["pass_rate"], c, c["prompts"]) if c else Cell(DASH) for c in found]
-    gains = [Cell(DASH), *(_gain(c) if c else Cell(DASH) for c in found[1:])]
-    rows = [Row("Pass rate", rates), Row("Gain in points", gains)]
-    caption = "Constraint pass rate and gain, with 95\N{NO-BREAK SPACE}% interval"
-    return Table(caption, _iterations(len(models) - 1), [Group("", rows)], "Iteration")
-
-
-def _gain(found: Metrics) -> Cell:
-    interval = f"{number(100 * found['gain_low'])} to {number(100 * found['gain_high'])}"
-    return Cell(_signed(found["gain"]), interval, warning=cannot_tell(found["prompts"]))
-
-
-def _signed(gain: float) -> str:
-    points = number(100 * gain)
-    return f"+{points}" if gain > 0 and points != "0" else points
-
-
 def lengths(models: Sequence[Metrics], iterations: Sequence[Iteration], more: Sequence[Row] = ()) -> Table:
     """Lengths of answers to held-out prompts and of the pairs, `more` about these; and how often answers loop."""
     answers = [
@@ -126,6 +109,7 @@ def lengths(models: Sequence[Metrics], iterations: Sequence[Iteration], more: Se
         _row("Tokens per answer", models, lambda m: number(m["mean_tokens"], 1)),
         _row("Cut off at the limit", models, lambda m: percent(m["truncated_share"])),
         _row("Repetitive", models, lambda m: percent(m["repetitive_share"])),
+        _row("Repeat their prompt", models, lambda m: percent(m["echoing_share"])),
     ]
     if any(model.get("empty_share") for model in models):
         answers.append(_row("Empty", models, lambda m: percent(m.get("empty_share"))))

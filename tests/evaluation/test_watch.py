@@ -45,8 +45,14 @@ def test_iteration_0_has_values_and_no_change() -> None:
     found = measured(Seen(answers, [False, True, False, False]), None)
     values = {name: one["value"] for name, one in found["measures"].items()}
     assert values == {
-        **{"constraints": 0.5, "constraints_loose": 0.5, "refusals": 0.25, "repetition": 0.0, "distinct_1": 1.0},
-        **{"truncated": 0.5, "another_script": 0.0, "estimated_kl_per_token": 0.0, "estimated_kl_per_answer": 0.0},
+        **{"constraints": 0.5, "constraints_loose": 0.5, "refusals": 0.25, "repetition": 0.0, "echoing": 0.0},
+        **{
+            "distinct_1": 1.0,
+            "truncated": 0.5,
+            "another_script": 0.0,
+            "estimated_kl_per_token": 0.0,
+            "estimated_kl_per_answer": 0.0,
+        },
         **{"words": 1.5, "tokens": 2.5},
     }
     for one in found["measures"].values():
@@ -99,6 +105,10 @@ WORSE: dict[str, tuple[Seen, Seen]] = {
         Seen(rows("x"), [False] * 32),
     ),
     "repetition": (Seen(rows(*[LOOP] * 10, *NUMBERS[10:]), None), Seen(rows(*NUMBERS), None)),
+    "echoing": (
+        Seen(rows(*[f"Say something, number {n}. Yes." for n in range(10)], *NUMBERS[10:]), None),
+        Seen(rows(*NUMBERS), None),
+    ),
     "distinct_1": (Seen(rows(*[NUMBERS[0]] * 40), None), Seen(rows(*NUMBERS), None)),
     "distinct_2": (Seen(rows(*[NUMBERS[0]] * 40), None), Seen(rows(*NUMBERS), None)),
     "truncated": (Seen(rows(*NUMBERS, cut=range(15)), None), Seen(rows(*NUMBERS), None)),

@@ -143,17 +143,30 @@ def _model(n: int, rate: float, gain: float | None, judges: tuple[str, ...], ran
             "high": rate + (0.07 if judge == ranker else 0) + 0.08,
             "teacher": judge == ranker,
             "length_controlled": rate - 0.02,
+            "unconstrained": {"prompts": 80, "win_rate": rate - 0.03, "low": rate - 0.13, "high": rate + 0.07},
         }
         for judge in judges
     }
     found = None if gain is None else {"prompts": 40, "pass_rate": 0.48 + gain, "gain": gain}
     if found:
         found |= {"low": 0.33 + gain, "high": 0.63 + gain, "gain_low": gain - 0.09, "gain_high": gain + 0.09}
+        found |= {"beyond_length": _apart(28, gain - 0.03, 0.09), "like_length": _apart(31, gain - 0.02, 0.1)}
+        found["by_kind"] = {
+            "words": {"prompts": 18, "pass_rate": 0.6 + gain, "base": 0.6},
+            "bullets": {"prompts": 28, "pass_rate": 0.4 + gain, "base": 0.4},
+        }
     return {
         **{"prompts": 120, "win_rate": rates, "constraints": found, "mean_words": 41.2 + 1.9 * n},
         **{"mean_tokens": 51.4 + 2.1 * n, "truncated_share": 0.42 / (1 + n / 9), "repetitive_share": 0.09 / (1 + n)},
+        "echoing_share": 0.12 / (1 + n),
         "empty_share": 0.0,
     }
+
+
+def _apart(prompts: int, gain: float, width: float) -> dict[str, Any]:
+    """A gain in which length has no part."""
+    ends = {"low": 0.3, "high": 0.7, "gain_low": gain - width, "gain_high": gain + width}
+    return {"prompts": prompts, "pass_rate": 0.5 + gain, "gain": gain, "few": prompts < 30, "ratio": 1.25} | ends
 
 
 def _times(iterations: int, teacher: bool) -> list[dict[str, Any]]:
@@ -189,7 +202,8 @@ def sample(n: int, k: int) -> dict[str, Any]:
 def _answer(k: int, iterations: int) -> dict[str, Any]:
     passes = [n > 1 for n in range(iterations + 1)] if RULES[k] else [None] * (iterations + 1)
     outputs = [TEXTS[(k + n) % len(TEXTS)] for n in range(iterations + 1)]
-    return {"prompt": PROMPTS[k], "constraints": RULES[k], "outputs": outputs, "passes": passes}
+    met = [None if passed is None else [passed] for passed in passes]
+    return {"prompt": PROMPTS[k], "constraints": RULES[k], "outputs": outputs, "passes": passes, "met": met}
 
 
 SOURCES = ("advice", "steps", "brainstorm", "explain", "reply", "reading")
@@ -359,7 +373,8 @@ def hostile() -> ReportData:
     ]
     wins = [{}, {bad: 1.0}, {bad: 0.0}, {bad: 0.5}]
     answers = [
-        {"prompt": text, "constraints": [text], "outputs": [text] * 4, "passes": [True, False, None, True]}
+        {"prompt": text, "constraints": [text], "outputs": [text] * 4, "passes": [True, None, None, False]}
+        | {"met": [[True], None, None, [False]]}
         | {"source": text[:60], "wins": wins, "cut_off": [True] * 4}
         for text in HOSTILE
     ]

@@ -28,6 +28,19 @@ RUNS = {
 }
 
 HEADLINES = {
+    "better": "Iteration 3 follows all instructions in 62 % of 40 held-out prompts, the base model in 48 %: 14 points more "
+    "(95 % interval 5 to 23), counted by a program.",
+    "one_iteration": "No improvement was shown: iteration 1 follows all instructions in 54 % of 40 held-out prompts, the "
+    "base model in 48 %: 6 points more (95 % interval −3 to 15, which includes zero), counted by a program.",
+    "unclear": "No improvement was shown: iteration 3 follows all instructions in 52 % of 40 held-out prompts, the base "
+    "model in 48 %: 4 points more (95 % interval −5 to 13, which includes zero), counted by a program.",
+    "worse": "Iteration 3 got worse: it follows all instructions in 36 % of 40 held-out prompts, the base model in 48 %: "
+    "12 points fewer (95 % interval −21 to −3), counted by a program.",
+    "bare": "Iteration 3 beats the base model on 70 % of 120 held-out prompts (95 % interval 62 to 78 %), judged by "
+    "likelihood, which also ranked the training data: no independent judge was asked.",
+}
+
+JUDGED = {
     "better": "Iteration 3 beats the base model on 63 % of 120 held-out prompts (95 % interval 55 to 71 %), judged by "
     "likelihood, which did not rank the training data.",
     "one_iteration": "No improvement was shown: iteration 1 wins against the base model on 57 % of 120 held-out "
@@ -37,17 +50,6 @@ HEADLINES = {
     "(95 % interval 44 to 60 %, which includes 50 %), judged by likelihood, which did not rank the training data.",
     "worse": "Iteration 3 got worse than the base model: it wins on only 38 % of 120 held-out prompts (95 % interval "
     "30 to 46 %, all below 50 %), judged by likelihood, which did not rank the training data.",
-    "bare": "Iteration 3 beats the base model on 70 % of 120 held-out prompts (95 % interval 62 to 78 %), judged by "
-    "likelihood, which also ranked the training data: no independent judge was asked.",
-}
-
-CONSTRAINTS = {
-    "better": "The constraint pass rate rose from 48 % to 62 % on 40 prompts: a gain of 14 points (95 % interval 5 to "
-    "23), which excludes zero.",
-    "unclear": "The constraint pass rate went from 48 % to 52 % on 40 prompts: a gain of 4 points (95 % interval −5 to "
-    "13), which includes zero, so no change was shown.",
-    "worse": "The constraint pass rate fell from 48 % to 36 % on 40 prompts: a loss of 12 points (95 % interval −21 to "
-    "−3), which excludes zero.",
 }
 
 
@@ -76,12 +78,58 @@ def test_the_headline_claims_what_the_interval_allows(browser: Any, pages: dict[
     assert browser.title.replace("\N{NO-BREAK SPACE}", " ") == f"Pairloop report: {HEADLINES[run].split(' (')[0]}"
 
 
-@pytest.mark.parametrize("run", CONSTRAINTS)
-def test_the_constraint_sentence_says_whether_the_gain_excludes_zero(
-    browser: Any, pages: dict[str, Path], run: str
-) -> None:
+@pytest.mark.parametrize("run", JUDGED)
+def test_the_judges_verdict_follows_the_instructions(browser: Any, pages: dict[str, Path], run: str) -> None:
     show(browser, pages[run])
-    assert CONSTRAINTS[run] in texts(browser, ".findings li")
+    assert texts(browser, ".findings li")[0] == JUDGED[run]
+
+
+def test_what_may_weaken_the_claim_stands_beside_it_in_letters_of_the_same_size(
+    browser: Any, pages: dict[str, Path]
+) -> None:
+    show(browser, pages["unclear"])
+    assert texts(browser, ".claims li") == [
+        "Where length alone cannot do what is asked (28 prompts): 1 points more (−8 to 10, which includes zero); too few "
+        "to tell.",
+        "Between answers of like length (31 prompts): 2 points more (−8 to 12, which includes zero).",
+        "Without instructions (80 prompts), likelihood prefers it in 49 % (39 to 59 %): neither better nor worse is shown.",
+        "Of its answers 32 % are cut off (base 42 %), 3 % repeat the prompt (base 12 %), 2 % loop (base 9 %); they have "
+        "47 words (base 41).",
+    ]
+    sizes = browser.execute_script(
+        "return [...document.querySelectorAll('.claims h1, .claims h1 span, .claims li')]"
+        ".map(e => getComputedStyle(e).fontSize)"
+    )
+    assert len(sizes) == 6 and len(set(sizes)) == 1
+
+
+def test_the_first_screen_holds_the_claim_its_bars_and_six_pairs(browser: Any, pages: dict[str, Path]) -> None:
+    show(browser, pages["full"], 1200)
+    assert len(texts(browser, ".pair")) == 6
+    last = browser.execute_script(
+        "return Math.max(...[...document.querySelectorAll('.claims, .followed, .pair')]"
+        ".map(e => e.getBoundingClientRect().bottom))"
+    )
+    assert last <= 1140
+    bars = browser.execute_script(
+        "return [...document.querySelectorAll('.followed tr:last-child rect, .followed tr:last-child line')]"
+        ".map(e => e.getAttribute('width') || [e.getAttribute('x1'), e.getAttribute('x2')].join(' '))"
+    )
+    assert bars[:4] == ["62.0%", "47.0% 77.0%", "47.0% 47.0%", "77.0% 77.0%"]
+
+
+def test_a_pair_says_in_words_what_each_answer_meets(browser: Any, pages: dict[str, Path]) -> None:
+    show(browser, pages["full"])
+    first = texts(browser, ".pair:first-child .asked, .pair:first-child .verdict")
+    assert [" ".join(said.split()) for said in first] == [
+        "Give me exactly four numbered steps for making a pot of tea. (2)",
+        "Base model ✗ not met: bullets: exactly 4",
+        "Iteration 3 ✓ met: bullets: exactly 4",
+    ]
+    assert texts(browser, "#followed .fine") == [
+        "The first 6 whose verdict changed, in the set’s own order. It changed on 15 of 15 held-out prompts with "
+        "instructions: 15 for the better, 0 for the worse."
+    ]
 
 
 def test_a_better_earlier_iteration_and_the_other_judges_are_not_hidden(browser: Any, pages: dict[str, Path]) -> None:

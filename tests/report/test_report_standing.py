@@ -9,7 +9,19 @@ import report_data
 from report_data import demo, full
 
 from pairloop.errors import DataError
-from pairloop.report import annotated, curves, formats, lineage, preferred, sentences, standing, tables, watched
+from pairloop.report import (
+    annotated,
+    changed,
+    curves,
+    formats,
+    instructions,
+    lineage,
+    preferred,
+    sentences,
+    standing,
+    tables,
+    watched,
+)
 from pairloop.report.data import ReportData
 from pairloop.report.page import render
 from pairloop.report.tables import Cell, Table
@@ -88,9 +100,10 @@ def test_fewer_than_30_prompts_cannot_tell_and_the_page_says_so() -> None:
 def test_few_constrained_prompts_cannot_tell_either() -> None:
     data = demo()
     held = [dict(model) | {"constraints": dict(model["constraints"]) | {"prompts": 12}} for model in data.models]
-    assert sentences.constraints(held)[0].endswith("from so few prompts one cannot tell.")
-    assert {cell.warning for cell in cells(tables.constraints(held))["Pass rate"]} == {"cannot tell"}
-    assert "excludes zero" in sentences.constraints(data.models)[0]
+    assert not instructions.lead(held) and instructions.few(held)[0].endswith("from so few prompts one cannot tell.")
+    assert {cell.warning for cell in cells(instructions.table(held))["Pass rate"]} == {"cannot tell"}
+    assert "beats the base model" in render(dataclasses.replace(data, models=held)).partition("</h1>")[0]
+    assert "follows all instructions" in render(data).partition("</h1>")[0]
 
 
 def test_judges_agreement_stands_with_its_prompts_and_few_of_them_cannot_tell() -> None:
@@ -186,3 +199,46 @@ def test_rows_flow_from_the_pool_to_the_splits() -> None:
     assert texts(shown)["Pool"][0] == "702" and cells(shown)["Pool"][0].note == "of 731"
     assert texts(shown)["Iteration 1"] == ["", "60", "300", "300", "56", "50", "6"]
     assert texts(shown)["Iteration 2"] == ["", "60", "300", "300", "55", "49", "6"]
+
+
+def test_every_temperature_has_its_bars_and_its_claim() -> None:
+    held = dict(demo().models[-1]["constraints"]) | {"pass_rate": 0.5, "gain": 0.02, "gain_low": -0.05}
+    models = with_further({"temperature": 0.0, "constraints": held}).models
+    table = instructions.standing(models)
+    assert list(table.columns) == [
+        *("", "At temperature 1", "Gain, points", "", "Greedy, at temperature 0", "Gain, points"),
+    ]
+    shown = cells(table)
+    assert [cell.text for cell in shown["Base model"]] == ["", "48\u00a0%", "–", "", "–", "–"]
+    assert [cell.bar for cell in shown["Iteration 3"]][::3] == [0.62, 0.5]
+    said = instructions.claims(models)[0].replace(formats.SPACE, " ")
+    assert said == "Greedy, at temperature 0: 50 %, 2 points more (−5 to 23, which includes zero)."
+
+
+def test_gains_apart_from_length_and_each_kind_stand_in_tables() -> None:
+    models = demo().models
+    shown = cells(instructions.table(models))
+    assert [cell.text for cell in shown["Gain where length cannot help"]] == ["–", "+3", "+8", "+11"]
+    assert shown["Gain at like length"][3].note == "2 to 22, 31\u00a0prompts"
+    assert texts(instructions.by_kind(models)) == {
+        "bullets": ["28", "40 %", "54 %", ""],
+        "words": ["18", "60 %", "74 %", ""],
+    }
+
+
+def test_pairs_are_the_first_whose_verdict_changed_for_better_and_worse_as_they_come() -> None:
+    def answer(number: int, before: bool | None, after: bool | None) -> dict[str, Any]:
+        passes, rules = [before, True, after], None if before is None else [{"kind": "commas", "max": 0}]
+        met = [None if passed is None else [passed] for passed in passes]
+        return {"prompt": str(number), "constraints": rules, "outputs": ["a", "b", "c"], "passes": passes, "met": met}
+
+    changes = [(None, None), (True, True), (False, True), (True, False), (False, False), *[(False, True)] * 6]
+    found = changed.changed([answer(n, *change) for n, change in enumerate(changes)])
+    assert [pair.prompt.text for pair in found.pairs] == ["2", "3", "5", "6", "7", "8"]
+    assert [[side.passed for side in pair.sides] for pair in found.pairs[:2]] == [[False, True], [True, False]]
+    assert [side.text.text for side in found.pairs[0].sides] == ["a", "c"]
+    assert "It changed on 8 of 10" in found.rule and "7 for the better, 1 for the worse" in found.rule
+    none = changed.changed([answer(0, True, True), answer(1, None, None)])
+    assert none.pairs == [] and none.rule.replace(formats.SPACE, " ").startswith(
+        "The verdict on none of 1 held-out prompt"
+    )
