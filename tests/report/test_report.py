@@ -28,14 +28,14 @@ RUNS = {
 }
 
 HEADLINES = {
-    "better": "Iteration 3 follows all instructions in 62 % of 40 held-out prompts, the base model in 48 %: 14 points more "
-    "(95 % interval 5 to 23), counted by a program.",
-    "one_iteration": "No improvement was shown: iteration 1 follows all instructions in 54 % of 40 held-out prompts, the "
-    "base model in 48 %: 6 points more (95 % interval −3 to 15, which includes zero), counted by a program.",
-    "unclear": "No improvement was shown: iteration 3 follows all instructions in 52 % of 40 held-out prompts, the base "
-    "model in 48 %: 4 points more (95 % interval −5 to 13, which includes zero), counted by a program.",
-    "worse": "Iteration 3 got worse: it follows all instructions in 36 % of 40 held-out prompts, the base model in 48 %: "
-    "12 points fewer (95 % interval −21 to −3), counted by a program.",
+    "better": "Iteration 3 follows all instructions in 62 % of 40 held-out prompts, the base model in 48 %: 14 points "
+    "more (95 % interval 5 to 23), counted by a program.",
+    "one_iteration": "No improvement was shown: iteration 1 follows all instructions in 54 % of 40 held-out prompts, "
+    "the base model in 48 %: 6 points more (95 % interval −3 to 15, which includes zero), counted by a program.",
+    "unclear": "No improvement was shown: iteration 3 follows all instructions in 52 % of 40 held-out prompts, the "
+    "base model in 48 %: 4 points more (95 % interval −5 to 13, which includes zero), counted by a program.",
+    "worse": "Iteration 3 got worse: it follows all instructions in 36 % of 40 held-out prompts, the base model in "
+    "48 %: 12 points fewer (95 % interval −21 to −3), counted by a program.",
     "bare": "Iteration 3 beats the base model on 70 % of 120 held-out prompts (95 % interval 62 to 78 %), judged by "
     "likelihood, which also ranked the training data: no independent judge was asked.",
 }
@@ -89,12 +89,13 @@ def test_what_may_weaken_the_claim_stands_beside_it_in_letters_of_the_same_size(
 ) -> None:
     show(browser, pages["unclear"])
     assert texts(browser, ".claims li") == [
-        "Where length alone cannot do what is asked (28 prompts): 1 points more (−8 to 10, which includes zero); too few "
-        "to tell.",
+        "Where length alone cannot do what is asked (28 prompts): 1 points more (−8 to 10, which includes zero); too "
+        "few to tell.",
         "Between answers of like length (31 prompts): 2 points more (−8 to 12, which includes zero).",
-        "Without instructions (80 prompts), likelihood prefers it in 49 % (39 to 59 %): neither better nor worse is shown.",
-        "Of its answers 32 % are cut off (base 42 %), 3 % repeat the prompt (base 12 %), 2 % loop (base 9 %); they have "
-        "47 words (base 41).",
+        "Without instructions (80 prompts), likelihood prefers it in 49 % (39 to 59 %): neither better nor worse is "
+        "shown.",
+        "Of its answers 32 % are cut off (base 42 %), 3 % repeat the prompt (base 12 %), 2 % loop (base 9 %); they "
+        "have 47 words (base 41).",
     ]
     sizes = browser.execute_script(
         "return [...document.querySelectorAll('.claims h1, .claims h1 span, .claims li')]"
