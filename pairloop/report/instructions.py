@@ -73,8 +73,9 @@ def _change(found: Metrics, of: str = "") -> str:
     digits = digits_beside(0, found["gain"], found["gain_low"], found["gain_high"])
     low, high = (number(100 * found[key], digits) for key in ("gain_low", "gain_high"))
     zero = "" if found["gain_low"] > 0 or found["gain_high"] < 0 else ", which includes zero"
-    points = f"{number(abs(100 * found['gain']), digits)} points {'fewer' if found['gain'] < 0 else 'more'}"
-    return f"{points} ({of}{low}{SPACE}to{SPACE}{high}{zero})"
+    points = number(abs(100 * found["gain"]), digits)
+    moved = f"{points} {'point' if points == '1' else 'points'} {'fewer' if found['gain'] < 0 else 'more'}"
+    return f"{moved} ({of}{low}{SPACE}to{SPACE}{high}{zero})"
 
 
 def _without(last: Metrics) -> list[str]:

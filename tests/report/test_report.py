@@ -89,7 +89,7 @@ def test_what_may_weaken_the_claim_stands_beside_it_in_letters_of_the_same_size(
 ) -> None:
     show(browser, pages["unclear"])
     assert texts(browser, ".claims li") == [
-        "Where length alone cannot do what is asked (28 prompts): 1 points more (−8 to 10, which includes zero); too "
+        "Where length alone cannot do what is asked (28 prompts): 1 point more (−8 to 10, which includes zero); too "
         "few to tell.",
         "Between answers of like length (31 prompts): 2 points more (−8 to 12, which includes zero).",
         "Without instructions (80 prompts), likelihood prefers it in 49 % (39 to 59 %): neither better nor worse is "
