@@ -32,7 +32,8 @@ models, one mapping each, from iteration 0 (the base model) on
     constraints} (not read for iteration 0), `constraints` None or {`prompts`, `pass_rate`, `low`, `high`, `gain`,
     `gain_low`, `gain_high`, and `beyond_length` and `like_length`, each None or the same of what length has no part in,
     and `by_kind` {kind: `prompts`, `pass_rate`, `base`}}, `mean_words`, `mean_tokens`, `truncated_share`,
-    `repetitive_share`, `echoing_share`, and, where known, `empty_share`, `temperature`, `agreement` (rows of `judges`, two names,
+    `repetitive_share`, `echoing_share`, and, where known, `empty_share`, `temperature`, `agreement` (rows of
+    `judges`, two names,
     `prompts`, on which both prefer a side, `same`, the share with the same side, and `kappa`) and `further`: rows of
     the same in other settings, with a `temperature`, `best_of` (the best of so many answers, picked by `ranker`) or a
     `factor` (the model moved on by it). Rates and shares are from 0 to 1; `low` and `high` are the ends of 95 %
@@ -46,7 +47,8 @@ samples
     (`train`, `test` or None).
 answers
     rows of `prompt`, `constraints`, `outputs` (one text per model, from iteration 0 on), `passes` (True, False or None
-    per model), `met` (the same per model and constraint), and, where known, `source`, `cut_off` (per model) and `wins` (per model {judge: share of its samples
+    per model), `met` (the same per model and constraint), and, where known, `source`, `cut_off` (per model) and
+    `wins` (per model {judge: share of its samples
     that win against the base model's, ties half}; not read for iteration 0).
 watches, by iteration
     `measures` {name: `value`, `base`, `change_low`, `change_high`, `alarm`, `unit` (`share` is shown in percent) and
