@@ -159,7 +159,7 @@ def _answers(folders: list[Path]) -> list[dict[str, Any]]:
             "constraints": judgements[0][i]["constraints"],
             "outputs": [rows[i]["output"] for rows in outputs],
             "passes": [rows[i]["passes"] for rows in judgements],
-            "met": [rows[i]["met"] for rows in judgements],
+            "met": [rows[i].get("met") for rows in judgements],
             "cut_off": [rows[i].get("cut_off") for rows in judgements],
             "wins": [_wins(rows[i]) for rows in judgements],
         }
