@@ -30,7 +30,7 @@ class RowLayer(DynamicLayer):
         """Copy a prefilled batch into `rows`, row i of it `repeats[i]` times: the opening left, the rest right."""
         rest = layer.keys.shape[2] - opening
         columns = torch.cat([torch.arange(opening), torch.arange(self.length - rest, self.length)])
-        columns = columns.to(layer.keys.device)
+        columns, repeats = (each.to(layer.keys.device) for each in (columns, repeats))
         self.key_buffer[rows].index_copy_(2, columns, layer.keys.repeat_interleave(repeats, dim=0))
         self.value_buffer[rows].index_copy_(2, columns, layer.values.repeat_interleave(repeats, dim=0))
 
