@@ -11,7 +11,7 @@ from statistics import fmean
 import click
 
 from pairloop.errors import DataError, PairloopError, ParameterError
-from pairloop.params import KINDS, Params
+from pairloop.params import KINDS, Kind, Params
 from pairloop.rankers import scoring
 from pairloop.samplers import Sampler, Sampling
 from pairloop.serving import BASE, picking, side_by_side
@@ -23,7 +23,7 @@ from stages import common, serve
 @click.argument("iteration", type=click.IntRange(min=1))
 @click.option("--models", type=Path, default=Path("models"), show_default=True, help="Folder of the iterations.")
 @click.option("--best-of", "count", type=click.IntRange(min=2), help="Answers of each model to pick one from.")
-@click.option("--ranker", type=click.Choice(KINDS), help="Who picks. Without it: rank.ranker.")
+@click.option("--ranker", type=click.Choice(KINDS), help="Who picks. Without it: see below.")
 @click.option("--temperature", type=click.FloatRange(min=0), help="0: the likeliest token. Without it: as in eval.")
 @click.option("--max-new-tokens", "most", type=click.IntRange(min=1), help="Of an answer. Without it: as in eval.")
 def main(
@@ -36,13 +36,15 @@ def main(
 ) -> None:
     """Answer each line of the standard input by the base and by ITERATION, side by side.
 
-    A line is a prompt by itself: the models do not hear what was said before. Ctrl-D or Ctrl-C ends it.
+    A line is a prompt by itself: the models do not hear what was said before. Ctrl-D or Ctrl-C ends it. Without
+    --ranker rank.ranker picks, or likelihood where that is verifiable: what is typed has no constraints to verify.
     """
     params = common.load()
     if ranker and not count:
         raise ParameterError("--ranker says who picks, and nobody does without --best-of: add --best-of 16")
     policy, base = (serve.folder(models, n, params) for n in (iteration, 0))
-    ranking = scoring.configured(ranker or params.rank.ranker, scoring.Places(base, models / "teacher", policy), params)
+    usual: Kind = "likelihood" if params.rank.ranker == "verifiable" else params.rank.ranker
+    ranking = scoring.configured(ranker or usual, scoring.Places(base, models / "teacher", policy), params)
     if count:
         _refuse_without_teacher(ranking)
     sampling = _sampling(params, count, temperature, most)

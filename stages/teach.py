@@ -1,4 +1,4 @@
-"""teach: train the default ranker from the frozen base model, where anything in params.yaml asks for it."""
+"""teach: train a ranker from the frozen base model, where anything in params.yaml asks for one."""
 
 from collections.abc import Callable, Sequence, Set
 from pathlib import Path

@@ -28,7 +28,7 @@ PINNED = re.compile(r"hf:([\w.-]+/[\w.-]+)@([0-9a-f]{40})")
 
 
 class Teach(Section):
-    """How the default ranker, `specialist`, is trained from the frozen base model."""
+    """How the ranker `specialist` is trained from the frozen base model."""
 
     preferences: Text | None = None
     """The user's own preferences to learn from: a .jsonl file of {"prompt", "chosen", "rejected"}, or a folder of such

@@ -82,6 +82,12 @@ def test_the_score_of_the_picked_answer_stands_under_it(here: Path) -> None:
     assert not list(here.parent.glob(".dvc/tmp/pairloop/*"))  # what people type is not kept
 
 
+def test_where_a_program_ranks_the_likelihood_picks_since_a_line_has_no_constraints(here: Path) -> None:
+    (here.parent / "params.yaml").write_text(PARAMS.replace("likelihood", "verifiable"))
+    found = said("Hi\n", "--best-of", "4")
+    assert found.exit_code == 0 and found.output.count(" by likelihood: the best") == 2
+
+
 def test_a_line_that_cannot_be_answered_leaves_the_next_its_turn(here: Path) -> None:
     found = said(f"{'x' * 3000}\nHi\n")
     assert found.exit_code == 0 and "Error: the prompt 'xxx" in found.output and "> Hi\nbase" in found.output

@@ -1,4 +1,4 @@
-"""The default ranker: a linear head on the frozen base model's view of an answer. `teach` makes the head.
+"""The ranker `specialist`: a linear head on the frozen base model's view of an answer. `teach` makes the head.
 
 It judges form (fluent, on topic, finished, not looping), not truth and not safety. Refusals are not judged specially:
 it is fitted to answers over made-up refusals as over any other spoiled answer, so that it prefers an answer to a
