@@ -10,6 +10,7 @@ import click
 from pairloop import params as parameters
 from pairloop.errors import ParameterError
 from pairloop.files import records
+from pairloop.files.records import Row
 from pairloop.models import fetch, references
 from pairloop.params import Params
 from pairloop.planning import amounts, devices, estimate, figures, measured, preflight, size, table, work
@@ -105,14 +106,17 @@ def _of(iterations: Sequence[Params], stage: str) -> Params:
 def refuse_too_few(values: Mapping[str, Any], counts: Mapping[str, Any]) -> None:
     """Refuse what a pool with these counts has too few prompts for.
 
+    How many of those with constraints are the teacher's, the counts do not tell: none, in its favour.
+
     Raises:
         DataError: how many prompts are needed and how many there are.
     """
     params = parameters.parse(values)
-    rows, held_out = ([records.Row()] * counts[name] for name in ("rows_out", "eval_rows_out"))
-    slices.held_out_rows(held_out, params.eval.prompts, params.pool.eval_source)
+    constrained = counts["with_constraints"]
+    rows: list[Row] = [{"constraints": []}] * constrained + [{"constraints": None}] * (counts["rows_out"] - constrained)
+    slices.held_out_rows([{}] * counts["eval_rows_out"], params.eval.prompts, params.pool.eval_source)
     for n in range(1, params.iterations + 1):
-        slices.slice_for(rows, n, params.prompts.per_iteration, params.teach.prompts, params.prompts.reuse)
+        slices.slice_for(rows, n, params.prompts, params.teach.prompts)
 
 
 def refuse_too_long(values: Mapping[str, Any]) -> None:

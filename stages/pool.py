@@ -44,9 +44,8 @@ def _shown(rows: list[Row]) -> Iterator[Row]:
 
 def _check_enough(rows: list[Row], counts: pool.Counts, params: Params) -> None:
     """Refuse a pool that is too small for the last iteration, before the first one begins, and say why it is."""
-    prompts = params.prompts
     try:
-        slices.slice_for(rows, params.iterations, prompts.per_iteration, params.teach.prompts, prompts.reuse)
+        slices.slice_for(rows, params.iterations, params.prompts, params.teach.prompts)
     except DataError as error:
         raise DataError(f"{error.message}. {pool.left_out(counts, params.pool)}") from None
 

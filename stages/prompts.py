@@ -1,6 +1,7 @@
 """prompts: the slice of the pool that one iteration works on."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,10 +19,15 @@ def main(iteration: int, pool_file: Path, prompts: Path, metrics: Path) -> None:
     """Write the iteration's prompts from POOL to PROMPTS."""
     params = common.load()
     rows = records.read(pool_file, records.PROMPT)
-    own = slices.slice_for(rows, iteration, params.prompts.per_iteration, params.teach.prompts, params.prompts.reuse)
+    own = slices.slice_for(rows, iteration, params.prompts, params.teach.prompts)
     records.write(prompts, records.PROMPT, [own])
     constrained = sum(row["constraints"] is not None for row in own)
-    records.write_json(metrics, {"rows_in": len(rows), "rows_out": len(own), "with_constraints": constrained})
+    counts: dict[str, Any] = {"rows_in": len(rows), "rows_out": len(own), "with_constraints": constrained}
+    if params.prompts.constrained == "only":
+        # Of all prompts but the teacher's, whichever iteration's they would have been.
+        passed_over = len(rows) - params.teach.prompts - len(slices.askable(rows, params.prompts, params.teach.prompts))
+        counts["dropped"] = {"without_constraints": passed_over}
+    records.write_json(metrics, counts)
 
 
 if __name__ == "__main__":

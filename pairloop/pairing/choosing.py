@@ -82,18 +82,23 @@ def choose(responses: Sequence[Response], params: Pair, penalty: float, draw: ra
     usable = list(responses)
     if len(usable) < 2:
         return _none("empty")
-    if params.drop_truncated:
+    if params.drop_truncated is True:
         usable = [response for response in usable if not response.truncated]
         if len(usable) < 2:
             return _none("truncated")
     if len({response.text for response in usable}) == 1:
         return _none("identical")
     ordered = _ordered(usable, penalty, params.tie_break)
+    if params.strategy == "best_k_worst_k":
+        ordered = _each_text_once(ordered)
     if ordered[0].score == ordered[-1].score:
         return _none("tie")
+    ended = [response for response in ordered if not (response.truncated and params.drop_truncated == "chosen")]
+    if not ended or ended[0].score == ordered[-1].score:
+        return _none("truncated")
     apart = [
         (best, worst)
-        for best, worst in _pick(ordered, params, draw)
+        for best, worst in _pick(ended, ordered, params, draw)
         if best.score > worst.score and best.score - worst.score >= params.min_margin and best.text != worst.text
     ]
     pairs = [(best, worst) for best, worst in apart if _alike_in_length(best, worst, params.max_length_ratio)]
@@ -117,20 +122,32 @@ def _ordered(usable: Sequence[Response], penalty: float, tie_break: str) -> list
     return sorted(found, key=lambda r: (-r.score, r.words if tie_break == "length" else 0, r.index))
 
 
-def _pick(ordered: list[Response], params: Pair, draw: random.Random) -> list[tuple[Response, Response]]:
-    """Best and worst responses of a list that falls from best to worst and has at least two different scores."""
-    lower = [response for response in ordered if response.score < ordered[0].score]
+def _each_text_once(ordered: Sequence[Response]) -> list[Response]:
+    """Of each text the first response: what was sampled twice would else be learnt twice."""
+    found: dict[int, Response] = {}
+    for response in ordered:
+        found.setdefault(response.text, response)
+    return list(found.values())
+
+
+def _pick(
+    ended: Sequence[Response], ordered: Sequence[Response], params: Pair, draw: random.Random
+) -> list[tuple[Response, Response]]:
+    """Best responses of `ended`, and the worst of all; both lists fall, and the first that ended is not the worst.
+
+    Where the scores of a pair do not differ, nor do those of the pairs after it. Of those before it no response is in
+    two, since the chosen ones have higher scores than all that are rejected.
+    """
+    best, lower = ended[:1], [response for response in ordered if response.score < ended[0].score]
+    worst = lower
     match params.strategy:
         case "best_random":
-            return [(ordered[0], draw.choice(lower))]
+            return [(ended[0], draw.choice(lower))]
         case "best_k_worst_k":
-            k = min(params.k, len(ordered) // 2)
-            best, worst = ordered[:k], ordered[k:]
+            best = ended[: params.k]
         case "mean_minus_sigma":
-            best, worst = ordered[:1], [_far_below(ordered, lower)]
-        case _:
-            best, worst = ordered[:1], ordered[1:]
-    return _matched(best, worst, ordered[len(best) :] if params.tie_break == "length" else [])
+            worst = [_far_below(ordered, lower)]
+    return _matched(best, worst, lower if params.tie_break == "length" else [])
 
 
 def _far_below(ordered: Sequence[Response], lower: Sequence[Response]) -> Response:

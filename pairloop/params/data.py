@@ -62,6 +62,10 @@ class Prompts(Section):
     reuse: bool = False
     """Start again at the pool's beginning when it is used up, instead of refusing."""
 
+    constrained: Literal["any", "only"] = "any"
+    """Which prompts of the pool the slices take. `any`: all in their order. `only`: those with constraints; where
+    `rank.ranker` is `verifiable`, the others give no pair. The teacher's prompts are of any kind."""
+
 
 class Generate(Section):
     """How responses are sampled from the current policy."""

@@ -20,6 +20,7 @@ from pairloop.params.settings import (
     Several,
     Share,
     Text,
+    Words,
     ZeroOrFromOne,
 )
 
@@ -112,12 +113,13 @@ class Pair(Section):
 
     strategy: Literal["best_worst", "best_random", "best_k_worst_k", "mean_minus_sigma"] = "best_worst"
     """`best_worst`: one pair of the highest and the lowest score (the recipe). `best_random`: the highest against one
-    of the others. `best_k_worst_k`: the k highest against the k lowest, one by one. `mean_minus_sigma`: the highest
-    against the one nearest the prompt's mean less two standard deviations (arXiv 2502.16825); needs `generate.n` of 8
-    or more."""
+    of the others. `best_k_worst_k`: the k highest against the k lowest, one by one, of equal texts the first only.
+    `mean_minus_sigma`: the highest against the one nearest the prompt's mean less two standard deviations (arXiv
+    2502.16825); needs `generate.n` of 8 or more."""
 
     k: Count = 2
-    """Pairs per prompt of `best_k_worst_k`; the other strategies do not read it."""
+    """At most so many pairs per prompt of `best_k_worst_k`: fewer where fewer scores differ. The other strategies do
+    not read it."""
 
     test_fraction: ProperShare = 0.1
     """Share of the prompts whose pairs are held out of training, as test_iteration_n."""
@@ -125,8 +127,9 @@ class Pair(Section):
     min_margin: NotNegative = 0.0
     """Pairs whose scores differ by less are dropped, and counted; equal scores always are."""
 
-    drop_truncated: bool = False
-    """Leave out responses that were cut off at max_new_tokens."""
+    drop_truncated: Annotated[bool | Literal["chosen"], Words("true, false or chosen")] = False
+    """Leave out responses that were cut off at max_new_tokens. `chosen`: they may be rejected, but are not chosen, so
+    that training learns to end; a prompt of which no finished response beats another gives no pair, and is counted."""
 
     tie_break: Literal["none", "length"] = "none"
     """Between equal scores. `none`: of equal best the one that was sampled first, of equal worst the last. `length`: of

@@ -2,6 +2,7 @@
 
 from pairloop.errors import DataError
 from pairloop.files.records import Row
+from pairloop.params import Prompts
 
 
 def held_out_rows(rows: list[Row], count: int, source: str) -> list[Row]:
@@ -18,30 +19,54 @@ def held_out_rows(rows: list[Row], count: int, source: str) -> list[Row]:
     return rows[:count]
 
 
-def slice_for(pool_rows: list[Row], iteration: int, per_iteration: int, reserved: int, reuse: bool) -> list[Row]:
-    """The prompts of one iteration: the n-th block of the pool, whatever the number of iterations.
+def askable(pool_rows: list[Row], settings: Prompts, reserved: int) -> list[Row]:
+    """The prompts that iterations may take, in the pool's order: not the teacher's, and of the kind that is wanted.
+
+    Args:
+        pool_rows: the whole pool, in its order.
+        settings: which kind is wanted.
+        reserved: rows at the pool's end that belong to the teacher (see `teacher_rows`).
+    """
+    found = pool_rows[: max(0, len(pool_rows) - reserved)]
+    return [row for row in found if row["constraints"] is not None] if settings.constrained == "only" else found
+
+
+def slice_for(pool_rows: list[Row], iteration: int, settings: Prompts, reserved: int) -> list[Row]:
+    """The prompts of one iteration: the n-th block of those that can be asked, whatever the number of iterations.
 
     Args:
         pool_rows: the whole pool, in its order.
         iteration: number from 1.
-        per_iteration: prompts in a block.
+        settings: the block's size, what goes into it, and whether to begin again where the pool is used up. Within one
+            iteration no prompt comes twice.
         reserved: rows at the pool's end that belong to the teacher (see `teacher_rows`).
-        reuse: begin again where the pool is used up. Within one iteration no prompt comes twice.
 
     Raises:
         DataError: too few prompts; says how many are needed and how many there are.
     """
-    available = max(0, len(pool_rows) - reserved)
-    first = (iteration - 1) * per_iteration
-    last = first + per_iteration
-    if last > available and not (reuse and per_iteration <= available):
-        there = f"{available} (of {len(pool_rows)}; {reserved} are reserved for the teacher)"
-        remedy = "lower prompts.per_iteration or add prompts"
-        if reuse:
-            raise DataError(f"iteration {iteration} needs {per_iteration} prompts, the pool has {there}: {remedy}")
-        remedy = "lower prompts.per_iteration, add prompts, or set prompts.reuse: true"
-        raise DataError(f"iteration {iteration} needs prompts {first + 1} to {last}, the pool has {there}: {remedy}")
-    return [pool_rows[place % available] for place in range(first, last)]
+    found, count = askable(pool_rows, settings, reserved), settings.per_iteration
+    first = (iteration - 1) * count
+    last = first + count
+    if last > len(found) and not (settings.reuse and count <= len(found)):
+        needed = f"{count} prompts" if settings.reuse else f"prompts {first + 1} to {last}"
+        limited = settings.constrained == "only"
+        there = f"{len(found)}{' with constraints' if limited else ''}"
+        remedies = [
+            "lower prompts.per_iteration",
+            "add such prompts" if limited else "add prompts",
+            *([] if settings.reuse else ["set prompts.reuse: true"]),
+            *(["set prompts.constrained: any"] if limited else []),
+        ]
+        raise DataError(
+            f"iteration {iteration} needs {needed}, the pool has {there} (of {len(pool_rows)}; {reserved} are reserved "
+            f"for the teacher): {_either(remedies)}"
+        )
+    return [found[place % len(found)] for place in range(first, last)]
+
+
+def _either(ways: list[str]) -> str:
+    *others, last = ways
+    return f"{', '.join(others)}{',' if len(others) > 1 else ''} or {last}"
 
 
 def teacher_rows(pool_rows: list[Row], count: int) -> list[Row]:

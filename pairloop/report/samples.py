@@ -10,7 +10,7 @@ from pairloop.report.formats import clipped, constraint, excerpt, number, visibl
 
 REASONS = {
     "empty": "fewer than two responses have any text",
-    "truncated": "fewer than two responses ended by themselves",
+    "truncated": "too few responses ended by themselves, or none of those beats another",
     "identical": "all responses are the same",
     "tie": "all scores are the same",
     "min_margin": "the scores differ by less than pair.min_margin",

@@ -79,6 +79,58 @@ def test_best_k_worst_k_pairs_without_overlap() -> None:
     assert [texts_of(pair) for pair in found] == [("text 0", "text 4"), ("text 1", "text 3")]
 
 
+KS = Pair(strategy="best_k_worst_k", k=3, drop_truncated="chosen")
+"""As a program's verdicts are learnt from, where the model shall learn to end too."""
+
+
+def indices(ranked: dict[str, Any], params: Pair) -> list[tuple[int, int]]:
+    """Of each pair the places of the two texts, which are numbered as `row` does it."""
+    return [(int(c[5:]), int(r[5:])) for c, r in map(texts_of, made([ranked], params)[0])]
+
+
+@pytest.mark.parametrize(
+    ("scores", "cut", "expected"),
+    [
+        # Three pass: each once, with the worst from the last up.
+        ([1, 1, 1, 0, 0, 0, 0, 0], (), [(0, 7), (1, 6), (2, 5)]),
+        # Fewer pass, or fewer fail, than pairs are wanted.
+        ([1, 1, 0, 0, 0, 0, 0, 0], (), [(0, 7), (1, 6)]),
+        ([1, 1, 1, 1, 1, 1, 0, 0], (), [(0, 7), (1, 6)]),
+        # What passes but was cut off is neither chosen, nor rejected against what passes.
+        ([1, 1, 1, 1, 0, 0, 0, 0], (0, 2), [(1, 7), (3, 6)]),
+        ([1, 1, 1, 1, 1, 1, 0, 1], (0, 7), [(1, 6)]),
+        # What fails is rejected, whether it was cut off or not.
+        ([1, 1, 0, 0, 0, 0, 0, 0], (6, 7), [(0, 7), (1, 6)]),
+        # Shares between: a cut-off response above a finished one changes nothing.
+        ([1, 0.5, 0.5, 0, 0, 0, 0, 0], (0,), [(1, 7), (2, 6)]),
+        ([1, 0.5, 0.5, 0, 0, 0, 0, 0], (), [(0, 7), (1, 6), (2, 5)]),
+        # The best that ended beats the worst, but nothing else.
+        ([1, 1, 0.5, 0.5, 0, 0.5, 0.5, 1], (0, 1, 7), [(2, 4)]),
+    ],
+)
+def test_of_the_k_best_only_those_that_ended_are_chosen(
+    scores: list[float], cut: tuple[int, ...], expected: list[tuple[int, int]]
+) -> None:
+    assert indices(row(scores, cut=cut), KS) == expected
+
+
+def test_a_text_that_was_sampled_twice_is_in_one_pair() -> None:
+    texts = [f"text {n}" for n in (0, 0, 2, 3, 4, 4, 4, 7)]
+    assert indices(row([1, 1, 1, 0, 0, 0, 0, 0], texts), KS) == [(0, 7), (2, 4)]
+    # Rankers that sum floats in batches may score a text twice a little differently.
+    assert indices(row([1, 0.9, 0.5, 0.1, 0.05, 0.05, 0.01, 0], texts), KS) == [(0, 7), (2, 4)]
+
+
+@pytest.mark.parametrize("strategy", ["best_worst", "best_random", "best_k_worst_k", "mean_minus_sigma"])
+def test_no_strategy_chooses_a_response_that_was_cut_off_where_those_may_only_be_rejected(strategy: Any) -> None:
+    params = Pair(strategy=strategy, drop_truncated="chosen")
+    [(chosen, rejected), *_] = indices(row([3.0, 2.0, 1.0, 0.0], cut=(0, 2, 3)), params)
+    assert chosen == 1 and rejected in (2, 3)
+    for cut in ((0, 1, 2), (0, 1, 2, 3)):
+        assert made([row([3.0, 2.0, 1.0, 0.0], cut=cut)], params) == ([], {"a": "truncated"})
+    assert made([row([1.0, 1.0], cut=(0,))], params) == ([], {"a": "tie"})
+
+
 def test_best_random_is_drawn_from_seed_iteration_and_prompt_only() -> None:
     ranked = [row([5.0, 1.0, 2.0, 3.0], prompt_id=str(i)) for i in range(40)]
     params = Pair(strategy="best_random")

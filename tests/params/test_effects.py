@@ -123,7 +123,7 @@ class Watched:
 
 EARLY = {
     "pool": {
-        *("iterations", "prompts.per_iteration", "prompts.reuse"),
+        *("iterations", "prompts.per_iteration", "prompts.reuse", "prompts.constrained"),
         *("rank.ranker", "rank.second", "rankers.ensemble", "eval.judges"),
     }
 }

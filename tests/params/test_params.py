@@ -167,10 +167,14 @@ def test_a_text_quoted_as_the_message_says_is_read(monkeypatch: pytest.MonkeyPat
         ({"eval": {"prompts": 127}}, "eval.prompts is 127, but data/prompts/eval.jsonl holds 126 different prompts"),
         ({"iterations": 14}, r"iteration 14 needs prompts 625 to 672, the pool has 628 \(of 684; 56 are reserved"),
         ({"teach": {"prompts": 541}}, "iteration 3 needs prompts 97 to 144, the pool has 143"),
+        (
+            {"prompts": {"per_iteration": 101, "constrained": "only"}},
+            r"iteration 3 needs prompts 203 to 303, the pool has 300 with constraints \(of 684",
+        ),
     ],
 )
 def test_a_plan_that_the_pool_has_too_few_prompts_for_is_refused(change: dict[str, object], message: str) -> None:
-    counts = {"rows_out": 684, "eval_rows_out": 126}
+    counts = {"rows_out": 684, "with_constraints": 300, "eval_rows_out": 126}
     enough: dict[str, object] = {"prompts": {"per_iteration": 48}}
     plan.refuse_too_few(enough, counts)
     with pytest.raises(DataError, match=message):

@@ -59,7 +59,7 @@ def test_what_dvc_or_hydra_may_read_otherwise_is_no_number_and_no_truth_value(te
         ("train: {beta: [0.1]}", f"train.beta is [0.1]: {BETA}"),
         ("train: {beta: null}", f"train.beta is None: {BETA}"),
         ("train: {lora_r: 8.0}", "train.lora_r is 8.0: it must be a whole number, at least 1"),
-        ("pair: {drop_truncated: on}", "pair.drop_truncated is 'on': it must be true or false"),
+        ("pair: {drop_truncated: on}", "pair.drop_truncated is 'on': it must be true, false or chosen"),
         ("base: {model: 3}", "base.model is 3: it must be a text"),
         ("train: {betta: 1}", "train.betta is no parameter: did you mean beta?"),
         ("trian: {beta: 1}", "trian is no parameter: did you mean train?"),

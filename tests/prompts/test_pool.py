@@ -15,6 +15,7 @@ from pairloop.files import records
 from pairloop.prompts import pool, similarity, slices, sources
 from pairloop.work import shards
 from stages import pool as pool_stage
+from stages import prompts as prompts_stage
 
 SETTINGS = params.Pool()
 NOUNS = ("kettle", "garden", "violin", "harbour", "tortoise", "lantern", "bicycle", "orchard", "glacier", "pillow")
@@ -242,28 +243,32 @@ def test_many_prompts_of_one_template_take_time_in_proportion():
 # --- slices
 
 
+def of(per_iteration, **settings):
+    return params.Prompts(per_iteration=per_iteration, **settings)
+
+
 def test_slices_are_disjoint_and_none_touches_the_teachers_prompts():
     rows = prompts(30)
-    blocks = [slices.slice_for(rows, n, 8, 6, reuse=False) for n in (1, 2, 3)]
+    blocks = [slices.slice_for(rows, n, of(8), 6) for n in (1, 2, 3)]
     teacher = slices.teacher_rows(rows, 6)
     assert [*blocks[0], *blocks[1], *blocks[2], *teacher] == rows
 
 
 def test_a_slice_is_a_block_of_the_pool_whatever_the_number_of_iterations():
     rows = prompts(30)
-    assert slices.slice_for(rows, 2, 8, 6, reuse=False) == rows[8:16]
+    assert slices.slice_for(rows, 2, of(8), 6) == rows[8:16]
 
 
 def test_more_prompts_per_iteration_keep_the_first_ones_of_iteration_1():
     rows = prompts(30)
-    fewer, more = (slices.slice_for(rows, 1, count, 6, reuse=False) for count in (8, 10))
+    fewer, more = (slices.slice_for(rows, 1, of(count), 6) for count in (8, 10))
     assert more[:8] == fewer
 
 
 def test_too_few_prompts_say_how_many_are_needed_and_available():
     rows = prompts(264)
     with pytest.raises(DataError) as refused:
-        slices.slice_for(rows, 4, 60, 64, reuse=False)
+        slices.slice_for(rows, 4, of(60), 64)
     assert refused.value.message == (
         "iteration 4 needs prompts 181 to 240, the pool has 200 (of 264; 64 are reserved for the teacher): "
         "lower prompts.per_iteration, add prompts, or set prompts.reuse: true"
@@ -272,7 +277,7 @@ def test_too_few_prompts_say_how_many_are_needed_and_available():
 
 def test_a_pool_that_the_teacher_uses_up_has_none_left():
     with pytest.raises(DataError, match=r"the pool has 0 \(of 49; 56 are reserved"):
-        slices.slice_for(prompts(49), 1, 8, 56, reuse=False)
+        slices.slice_for(prompts(49), 1, of(8), 56)
 
 
 def test_where_near_duplicates_use_up_the_pool_the_message_names_the_parameter(tmp_path, monkeypatch):
@@ -296,11 +301,74 @@ def test_where_near_duplicates_use_up_the_pool_the_message_names_the_parameter(t
 
 def test_reuse_begins_again_and_never_takes_a_prompt_twice_in_one_iteration():
     rows = prompts(14)
-    assert slices.slice_for(rows, 3, 4, 4, reuse=True) == [*rows[8:10], *rows[:2]]
-    assert slices.slice_for(rows, 1, 10, 4, reuse=True) == rows[:10]
+    assert slices.slice_for(rows, 3, of(4, reuse=True), 4) == [*rows[8:10], *rows[:2]]
+    assert slices.slice_for(rows, 1, of(10, reuse=True), 4) == rows[:10]
     for per_iteration, reserved in ((11, 4), (2, 14), (2, 20)):
         with pytest.raises(DataError, match=f"iteration 1 needs {per_iteration} prompts, the pool has"):
-            slices.slice_for(rows, 1, per_iteration, reserved, reuse=True)
+            slices.slice_for(rows, 1, of(per_iteration, reuse=True), reserved)
+
+
+def every_third_constrained(count):
+    """As many prompts, of which the first, the fourth and so on have constraints."""
+    limit = [{"kind": "words", "max": 9}]
+    return [row(text, constraints=None if n % 3 else limit) for n, text in enumerate(texts(prompts(count)))]
+
+
+def test_slices_of_constrained_prompts_alone_are_disjoint_and_leave_the_teachers_of_any_kind():
+    rows = every_third_constrained(30)
+    only = of(3, constrained="only")
+    blocks = [slices.slice_for(rows, n, only, 6) for n in (1, 2)]
+    assert blocks == [[rows[0], rows[3], rows[6]], [rows[9], rows[12], rows[15]]]
+    assert slices.teacher_rows(rows, 6) == rows[24:]
+    assert slices.slice_for(rows, 1, of(8, constrained="only"), 6)[:6] == [*blocks[0], *blocks[1]]
+    again = slices.slice_for(rows, 3, of(3, constrained="only", reuse=True), 6)
+    assert again == [rows[18], rows[21], rows[0]]
+
+
+def test_too_few_constrained_prompts_say_how_many_there_are_and_what_helps():
+    rows = every_third_constrained(30)
+    with pytest.raises(DataError) as refused:
+        slices.slice_for(rows, 3, of(3, constrained="only"), 6)
+    assert refused.value.message == (
+        "iteration 3 needs prompts 7 to 9, the pool has 8 with constraints (of 30; 6 are reserved for the teacher): "
+        "lower prompts.per_iteration, add such prompts, set prompts.reuse: true, or set prompts.constrained: any"
+    )
+
+
+def test_a_pool_without_constraints_is_refused_where_only_those_with_them_are_taken(tmp_path, monkeypatch):
+    params_file = {
+        "prompts": {"per_iteration": 2, "constrained": "only"},
+        "teach": {"prompts": 4},
+        "pool": {
+            "source": write_lines(tmp_path / "p.jsonl", *({"prompt": text} for text in texts(prompts(20)))),
+            "eval_source": write_lines(tmp_path / "e.jsonl", {"prompt": HELD_OUT}),
+        },
+    }
+    (tmp_path / "params.yaml").write_text(json.dumps(params_file))
+    monkeypatch.chdir(tmp_path)
+    found = CliRunner().invoke(pool_stage.main, ["models/iteration_0", "pool.parquet", "eval.parquet", "pool.json"])
+    assert found.exit_code == 1 and "the pool has 0 with constraints (of 20; 4 are reserved" in found.output
+    assert not (tmp_path / "pool.parquet").exists()
+
+
+def test_prompts_that_an_iteration_passes_over_are_counted(tmp_path, monkeypatch):
+    rows = every_third_constrained(30)
+    records.write(tmp_path / "pool.parquet", records.PROMPT, [rows])
+    monkeypatch.chdir(tmp_path)
+
+    def taken(constrained):
+        values = {"prompts": {"per_iteration": 3, "constrained": constrained}, "teach": {"prompts": 6}}
+        (tmp_path / "params.yaml").write_text(json.dumps(values))
+        found = CliRunner().invoke(
+            prompts_stage.main, ["--iteration", "2", "pool.parquet", "prompts.parquet", "m.json"]
+        )
+        assert found.exit_code == 0, found.output
+        return records.read(tmp_path / "prompts.parquet", records.PROMPT), json.loads(Path("m.json").read_text())
+
+    assert taken("any") == (rows[3:6], {"rows_in": 30, "rows_out": 3, "with_constraints": 1})
+    own, counts = taken("only")
+    assert own == [rows[9], rows[12], rows[15]]
+    assert counts == {"rows_in": 30, "rows_out": 3, "with_constraints": 3, "dropped": {"without_constraints": 16}}
 
 
 def test_the_teacher_gets_the_last_prompts_or_an_error():

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pairloop.params import Prompts
 from pairloop.prompts import slices
 from pairloop.training import checkpoint
 from pairloop.work import shards
@@ -96,7 +97,7 @@ def test_items_are_taken_as_they_are_needed_and_their_batches_leave_no_trace(tmp
 @pytest.mark.parametrize(("before", "size"), [(48, 16), (20_000, 256), (401, 20)])
 def test_ten_per_cent_more_prompts_cost_at_most_fifteen_per_cent(tmp_path: Path, before: int, size: int) -> None:
     """The default, the published recipe, and the worst case: a last shard of one prompt, 20 of which are 5 %."""
-    pool = [{"n": n} for n in range(2 * before)]
+    pool = [{"n": n, "constraints": None} for n in range(2 * before)]
     sampled: list[int] = []
 
     def sample(shard: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -105,7 +106,7 @@ def test_ten_per_cent_more_prompts_cost_at_most_fifteen_per_cent(tmp_path: Path,
 
     for count in (before, before + round(0.1 * before)):
         sampled.clear()
-        own = slices.slice_for(pool, 1, count, 0, reuse=False)
+        own = slices.slice_for(pool, 1, Prompts(per_iteration=count), 0)
         assert [row for shard in shards.shards(own, size, {}, sample, tmp_path) for row in shard] == own
     assert len(sampled) <= 0.15 * before
 
