@@ -70,6 +70,7 @@ def test_a_models_header_keeps_its_lineage_and_has_every_win_rate_with_its_inter
     value, more = found["win rate against the base model, by likelihood"]
     assert (value, more["low"], more["high"], more["confidence"]) == (0.71, 0.62, 0.79, 0.95)
     assert more["ranked_the_training_pairs"] is False
+    assert found["win rate against the base model, by specialist"][1]["ranked_the_training_pairs"] is True
     assert found["win rate against the iteration before, by likelihood"][1]["high"] == 0.72
     assert found["length-controlled win rate, by specialist"][0] == 0.72
     assert "length-controlled win rate, by likelihood" not in found
@@ -79,6 +80,8 @@ def test_a_models_header_keeps_its_lineage_and_has_every_win_rate_with_its_inter
 def test_what_else_was_measured_is_there_too(made: str) -> None:
     found = results(card(made, ifeval=IFEVAL, lm_eval=LM_EVAL, annotated=ANNOTATED))
     assert found["IFEval, strict, by prompt"][1]["low"] == 0.17 and "IFEval, loose, by prompt" not in found
+    both = IFEVAL | {"loose": {"prompt": 0.3, "low": 0.26, "high": 0.34}}
+    assert results(card(made, ifeval=both))["IFEval, loose, by prompt"][0] == 0.3
     value, more = found["lm-eval, arc_easy: acc"]
     assert (value, more["low"], more["high"], more["samples"]) == (0.5, 0.4804, 0.5196, 100)
     assert found["win rate in per cent on AlpacaEval's instructions, by gpt4"][0] == 14.7

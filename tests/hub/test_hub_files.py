@@ -36,9 +36,11 @@ def test_a_file_that_no_run_writes_is_refused_by_its_name(name: str, tmp_path: P
 
 
 def test_a_folder_in_a_folder_is_refused(tmp_path: Path) -> None:
-    (folder(tmp_path, "model.safetensors") / "checkpoint").mkdir()
-    with pytest.raises(DataError, match="checkpoint: that is nothing"):
-        hub.files(tmp_path, hub.MODEL)
+    for name in ("vocab.txt", "checkpoint"):  # the first by what it is, though its name is a file's
+        (folder(tmp_path, "model.safetensors") / name).mkdir()
+        with pytest.raises(DataError, match=f"{name}: that is nothing"):
+            hub.files(tmp_path, hub.MODEL)
+        (tmp_path / name).rmdir()
 
 
 def test_an_export_may_be_one_file(tmp_path: Path) -> None:
@@ -61,7 +63,10 @@ def test_size_and_checksum_are_those_of_the_content(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["owner/name", "hf:name", "hf:owner/name/more", "hf:owner/", "hf:../name", "hf:o/na me", "hf:o/n.git", "s3:o/n"],
+    [
+        *("owner/name", "hf:name", "hf:owner/name/more", "hf:owner/", "hf:../name", "hf:o/na me", "hf:o/n.git"),
+        *("hf:o/n..m", "hf:o--p/n", "s3:o/n"),
+    ],
 )
 def test_a_place_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(DataError, match=r"--to .*: that is no repository on the hub. Needed: hf:owner/name"):
