@@ -31,6 +31,8 @@ PUSHED = "publishing"
 LOCAL = Path(".dvc/config.local")
 PARAMETERS = Path("conf/published.yaml")
 MOST_BYTES = 25_000_000
+EXPORTS = "export@"
+"""How the stages begin whose outs published/ never takes: whole models, of which git would keep every version."""
 
 _run = partial(common.run, "publish")
 
@@ -53,29 +55,45 @@ def main(to: str | None, read: str | None) -> None:
     """
     shared = sharing(to, read)
     common.refuse_unless_clean("publish")
+    exports = list(common.raw()["schedule"]["export"])
+    if exports and not (shared and shared.to):
+        _refuse(exports)
     _refuse_unless_compared()
     if shared and shared.to:
         _push(shared.to, shared.read)
     if not (shared and shared.to) or fits():
-        _store()
+        _store(without=exports)
     if shared:
         _name(shared.read)
     click.echo(f"Commit it: {'git add .dvc/config && ' if shared else ''}git commit")
 
 
-def _store() -> None:
-    """Replace published/ by what dvc.lock names."""
+def _refuse(exports: list[str]) -> None:
+    """Where published/ is the only remote, a clone's `dvc pull` and `dvc status` would miss the exports for ever."""
+    raise PairloopError(
+        f"publish: the run has {len(exports)} exports, the first is {EXPORTS}{exports[0]}, and {FOLDER}/ takes none: "
+        "git would keep every version of a whole model. Needed: "
+        'python -m stages.schedule --write "export.iterations=[]", '
+        "`dvc repro` and a commit, which leave exports/ as it is; or make publish TO=…, which pushes exports too."
+    )
+
+
+def _store(without: list[str]) -> None:
+    """Replace published/ by what dvc.lock names, but for the exports."""
     folder = FOLDER.with_name(".published.partial")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     # A remote of its own for this one push: an interrupted one leaves the published files as they were.
     _run("dvc", "remote", "add", "--local", "--force", PUSHED, str(folder.resolve()))
     try:
-        _run("dvc", "push", "--remote", PUSHED)
+        names = _run("dvc", "stage", "list", "--all", "--name-only").splitlines() if without else []
+        _run("dvc", "push", "--remote", PUSHED, *(name for name in names if not name.startswith(EXPORTS)))
         _replace(folder)
     finally:
         _run("dvc", "remote", "remove", "--local", PUSHED)
         shutil.rmtree(folder, ignore_errors=True)
+    if without:
+        click.echo(f"{FOLDER}/ is without the {len(without)} exports, which `dvc pull` brings from where TO is.")
 
 
 def sharing(to: str | None, read: str | None) -> Shared | None:
@@ -194,7 +212,8 @@ def fits() -> bool:
     """Whether the repository takes the run, by the sizes in dvc.lock: before gigabytes are copied to find out."""
     tracked = _run("git", "ls-files").splitlines()
     in_git = {str(folder) for name in tracked for folder in (Path(name), *Path(name).parents)}
-    size: int = sum(out["size"] for _, out in check.outs() if out["path"] not in in_git)
+    kept = [out for stage, out in check.outs() if not stage.startswith(EXPORTS)]
+    size: int = sum(out["size"] for out in kept if out["path"] not in in_git)
     if size > MOST_BYTES:
         click.echo(
             f"{FOLDER}/ stays as it is: the run's files have {size / 1e6:.1f} MB, and at most "

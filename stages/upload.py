@@ -100,16 +100,18 @@ def _splits(card: Path) -> set[str]:
 
 
 def _export(number: int, form: str | None) -> Path:
-    """The folder with the export of an iteration, which dvc.lock names."""
-    import yaml
+    """The folder with the export of an iteration.
 
-    lock = yaml.safe_load(Path("dvc.lock").read_text(encoding="utf-8"))["stages"]
-    outs = [Path(out["path"]) for name, stage in lock.items() if name.startswith("export@") for out in stage["outs"]]
-    found = [path for path in outs if path.parent.name == f"iteration_{number}" and form in (None, path.name)]
+    One that params.yaml no longer asks for may still lie there and in dvc.lock, but nobody looks whether it is the
+    model's any more.
+    """
+    asked = [path.split("-", 1) for path in common.raw()["schedule"]["export"]]
+    found = [Path("exports", f"iteration_{n}", own) for n, own in asked if n == str(number) and form in (None, own)]
     if not found:
-        named = f" as {form}" if form else ""
+        named = f" FORMS={form}" if form else ""
         raise DataError(
-            f"--what export: dvc.lock has no export of iteration {number}{named}: docs/export.md makes one."
+            f"--what export: params.yaml has no such export of iteration {number}. Run make use ITERATION={number}"
+            f"{named}, `dvc repro`, and commit."
         )
     if len(found) > 1:
         raise DataError(f"--what export: which? Needed: --form {' or '.join(path.name for path in found)}")

@@ -156,7 +156,7 @@ def test_what_cannot_be_is_one_sentence_before_anything_is_asked(project: Projec
     assert refused(project, "--what", "model", "--iteration", "4", "--dry-run").startswith(
         "--iteration 4: the run has 3"
     )
-    assert refused(project, "--what", "export", "--dry-run").startswith("--what export: dvc.lock has no export of")
+    assert refused(project, "--what", "export", "--dry-run").startswith("--what export: params.yaml has no such export")
     assert "no repository on the hub" in refused(project, "--what", "model", "--to", "me/tuned")
 
 
