@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+from warm import Warm
 
 from pairloop.models import references
 from pairloop.work import threads
@@ -30,7 +32,7 @@ SECRETS = {name: f"secret-{name.lower()}-5d41402abc4b2a76b9719d911017c592" for n
 PEOPLE = {"USER": "quillfeather", "LOGNAME": "quillfeather"}
 """Whose run that is."""
 
-SLOW = {"reproduced", "browser", "cluster"}
+SLOW = {"reproduced", "warm", "browser", "cluster"}
 """Fixtures that take long to start: what uses one is not in the fast subset."""
 
 
@@ -38,9 +40,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if SLOW & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
-    # Files with long tests first, so that several processes end at about the same time.
+    # Files with long tests first, so that several processes end at about the same time. Of those that need the run that
+    # all share one is the first, and the rest come when that has made it: nobody waits for it.
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (item.path.parent.name != "pipeline", item.path not in slow))
+    shared = [item.path for item in items if "reproduced" in getattr(item, "fixturenames", ())]
+    later = set(shared) - set(shared[:1])
+    items.sort(
+        key=lambda item: (
+            item.path.parent.name != "pipeline", item.path not in slow, item.path not in shared[:1], item.path in later
+        )
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -55,14 +64,19 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Project:
     """A copy of this project in a git repository of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, made_in: Path | None = None, warm: Warm | None = None) -> None:
         self.folder = folder
+        self.made_in = made_in or folder
+        """Where its run was made, if it is a copy."""
+        self.warm = warm
+        """What starts its stages, if not a Python of their own."""
 
     def run(
         self, *command: str, check: bool = True, env: dict[str, str] | None = None
     ) -> "subprocess.CompletedProcess[str]":
         """Run a command in the project with the environment that the tests run in."""
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        first = [self.warm.programs] if self.warm else []
+        path = os.pathsep.join(map(str, [*first, Path(sys.executable).parent, os.environ["PATH"]]))
         settings = os.environ | {"PATH": path, "DVC_NO_ANALYTICS": "1", "DVC_ROOT": ""} | (env or {})
         del settings["DVC_ROOT"]
         found = subprocess.run(command, cwd=self.folder, env=settings, capture_output=True, text=True)
@@ -95,10 +109,10 @@ class Project:
         stored = (self.folder / ".dvc/tmp/pairloop").rglob("*")
         return {path for path in stored if path.is_file() and path.suffix not in (".partial", ".lock")}
 
-    def copy(self, folder: Path) -> "Project":
+    def copy(self, folder: Path, warm: Warm | None = None) -> "Project":
         """The same project, cache and all, somewhere else."""
         shutil.copytree(self.folder, folder, symlinks=True)
-        return Project(folder)
+        return Project(folder, self.made_in, warm or self.warm)
 
     def md5s(self) -> dict[str, str]:
         """md5 of every output in dvc.lock but the times, and the page and the metrics that show them."""
@@ -118,7 +132,7 @@ def generation(out: str) -> list[str]:
     ]
 
 
-def new_project(folder: Path) -> Project:
+def new_project(folder: Path, warm: Warm | None = None) -> Project:
     """This project's files, with the smoke recipe, committed but not run."""
     folder.mkdir(parents=True)
     for name in [*KEPT, "dvc.yaml", "params.yaml", "pyproject.toml"]:
@@ -128,7 +142,7 @@ def new_project(folder: Path) -> Project:
             shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(source, target)
-    project = Project(folder)
+    project = Project(folder, warm=warm)
     project.run("git", "init", "-q", "-b", "main")
     project.run("git", "config", "user.name", "t")
     project.run("git", "config", "user.email", "t@example.org")
@@ -138,13 +152,28 @@ def new_project(folder: Path) -> Project:
 
 
 @pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """Starts stages in milliseconds."""
+    found = Warm(tmp_path_factory.mktemp("warm"))
+    yield found
+    found.end()
+
+
+@pytest.fixture(scope="session")
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project on the smoke recipe that `dvc repro` has run. For reading: copy it to change it."""
-    project = new_project(tmp_path_factory.mktemp("reproduced") / "project")
-    printed = project.run("dvc", "repro", env=SECRETS | PEOPLE)
-    (project.folder.parent / "printed").write_text(printed.stdout + printed.stderr)
-    project.commit("Reproduce")
-    return project
+    own = tmp_path_factory.getbasetemp()
+    # Several processes have a folder each, side by side: one makes the run, and each has a copy.
+    made = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "made"
+    with FileLock(f"{made}.lock"):
+        if not (made / "printed").exists():
+            shutil.rmtree(made, ignore_errors=True)  # of one that failed
+            project = new_project(made / "project")
+            printed = project.run("dvc", "repro", env=SECRETS | PEOPLE)
+            project.commit("Reproduce")
+            (made / "printed").write_text(printed.stdout + printed.stderr)
+    shutil.copytree(made, own / "reproduced", symlinks=True)
+    return Project(own / "reproduced" / "project", made / "project")
 
 
 @pytest.fixture
@@ -159,9 +188,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def project(reproduced: Project, tmp_path: Path) -> Project:
+def project(reproduced: Project, warm: Warm, tmp_path: Path) -> Project:
     """A reproduced project of the test's own."""
-    return reproduced.copy(tmp_path / "project")
+    return reproduced.copy(tmp_path / "project", warm)
 
 
 @pytest.fixture

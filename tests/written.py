@@ -34,6 +34,13 @@ def holding(folder: Path, *words: str) -> dict[str, set[str]]:
 
 def machine(project: Project) -> list[str]:
     """Places of this machine, its name and its user's: none may be in what others see."""
-    places = {project.folder, ROOT, Path.home(), Path(tempfile.gettempdir()), Path(sys.prefix)} - {Path("/")}
+    places = {project.folder, project.made_in, ROOT, Path.home(), Path(tempfile.gettempdir()), Path(sys.prefix)} - {
+        Path("/")
+    }
     names = {*PEOPLE.values(), socket.gethostname()} - {"localhost"}
-    return [*(f"{place}/" for place in places), str(project.folder), *(name for name in names if len(name) > 5)]
+    return [
+        *(f"{place}/" for place in places),
+        str(project.folder),
+        str(project.made_in),
+        *(name for name in names if len(name) > 5),
+    ]

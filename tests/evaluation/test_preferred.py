@@ -81,10 +81,7 @@ def command(n: int) -> list[str]:
     return [sys.executable, "-m", "stages.preferences", "--iteration", str(n), *places]
 
 
-def test_each_model_has_a_stage_where_preferences_are_named_and_the_report_shows_them(
-    reproduced: Project, tmp_path: Path
-) -> None:
-    project = reproduced.copy(tmp_path / "project")
+def test_each_model_has_a_stage_where_preferences_are_named_and_the_report_shows_them(project: Project) -> None:
     stages = [f"preferences@{n}" for n in range(4)]
     assert not {*stages} & {*project.run("dvc", "stage", "list", "--name-only").stdout.split()}
     project.run(sys.executable, "-m", "stages.schedule", "--write", f"eval.preferences={EXAMPLES}")
@@ -100,8 +97,7 @@ def test_each_model_has_a_stage_where_preferences_are_named_and_the_report_shows
     assert json.loads(changed).keys() == {"preferences@0"}
 
 
-def test_what_was_learnt_from_is_no_test(reproduced: Project, tmp_path: Path) -> None:
-    project = reproduced.copy(tmp_path / "project")
+def test_what_was_learnt_from_is_no_test(project: Project) -> None:
     taught = [f"eval.preferences={EXAMPLES}", f"teach.preferences={EXAMPLES}"]
     project.run(sys.executable, "-m", "stages.schedule", "--write", *taught)
     ran = project.run(*command(0), check=False)

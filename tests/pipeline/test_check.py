@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 from conftest import Project, new_project
+from warm import Warm
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def begun(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def begun(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project whose base and pool are made and published."""
-    project = new_project(tmp_path_factory.mktemp("begun") / "project")
+    project = new_project(tmp_path_factory.mktemp("begun") / "project", warm)
     project.run("dvc", "repro", "base", "pool")
     project.run("dvc", "push")
     project.run("git", "add", "--force", "published")

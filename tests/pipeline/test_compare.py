@@ -1,12 +1,9 @@
 """Two runs of one project, by the names that git and DVC have for them."""
 
-from pathlib import Path
-
 from conftest import Project
 
 
-def test_an_experiment_is_compared_with_a_revision_and_the_workspace(reproduced: Project, tmp_path: Path) -> None:
-    project = reproduced.copy(tmp_path / "project")
+def test_an_experiment_is_compared_with_a_revision_and_the_workspace(project: Project) -> None:
     project.run("dvc", "exp", "run", "--name", "fewer", "-S", "eval.bootstrap=150")
     said = project.run("python", "-m", "stages.compare", "main", "fewer").stdout
     assert "eval.bootstrap" in said and "150" in said and "Iteration 3" in said

@@ -11,6 +11,7 @@ import time
 import pytest
 import yaml
 from conftest import ROOT, Project
+from warm import Warm
 
 from pairloop.files import records
 
@@ -23,9 +24,11 @@ MOST_COLUMNS = 100
 
 
 @pytest.fixture(scope="module")
-def compared(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, dict[str, str]]:
+def compared(
+    reproduced: Project, warm: Warm, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Project, dict[str, str]]:
     """A project in which every command of the page has run, and what each said."""
-    project = reproduced.copy(tmp_path_factory.mktemp("experiments") / "project")
+    project = reproduced.copy(tmp_path_factory.mktemp("experiments") / "project", warm)
     return project, {command: typed(project, command) for command in COMMANDS}
 
 

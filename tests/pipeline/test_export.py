@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ROOT, Project, dry_make, new_project
+from warm import Warm
 
 from pairloop import params
 from pairloop.errors import ParameterError
@@ -18,7 +19,7 @@ def compose(project: Project, *changes: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def exported(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project whose first iteration, an adapter, is exported by the commands of `make use`."""
     import torch
     from peft import LoraConfig, get_peft_model
@@ -26,7 +27,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Project:
     from pairloop.models import references
     from pairloop.training import output
 
-    project = new_project(tmp_path_factory.mktemp("export") / "project")
+    project = new_project(tmp_path_factory.mktemp("export") / "project", warm)
     project.run("dvc", "repro", "base")
     base, policy = (project.folder / f"models/iteration_{n}" for n in (0, 1))
     torch.manual_seed(0)

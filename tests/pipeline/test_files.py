@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, Project, new_project
+from warm import Warm
 
 from pairloop.models import fetch, references
 
@@ -14,9 +15,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> Project:
+def fresh(warm: Warm, tmp_path: Path) -> Project:
     """A project on the smoke recipe that has not run."""
-    return new_project(tmp_path / "project")
+    return new_project(tmp_path / "project", warm)
 
 
 def point(project: Project, *changes: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import Project, new_project
+from warm import Warm
 
 from pairloop.files import records
 
@@ -45,9 +46,9 @@ def write(path: Path, asked: list[tuple[str, list[tuple[str, dict[str, Any]]]]])
 
 
 @pytest.fixture(scope="module")
-def asked(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def asked(warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project on the smoke recipe whose base model has answered twelve prompts."""
-    project = new_project(tmp_path_factory.mktemp("ifeval") / "project")
+    project = new_project(tmp_path_factory.mktemp("ifeval") / "project", warm)
     write(project.folder / "mine.jsonl", ASKED)
     compose(project, "eval.ifeval=mine.jsonl", "eval.ifeval_max_new_tokens=8")
     project.run("dvc", "repro", "ifeval@0")

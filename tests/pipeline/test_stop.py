@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Project, new_project
+from warm import Warm
 
 from pairloop.files import records
 
@@ -21,8 +22,8 @@ def ran(project: Project, *command: str, fails: bool = False) -> tuple[set[str],
     return {line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")}, said
 
 
-def test_a_run_that_collapses_stops_before_the_next_iteration_with_the_reason(tmp_path: Path) -> None:
-    project = new_project(tmp_path / "project")
+def test_a_run_that_collapses_stops_before_the_next_iteration_with_the_reason(warm: Warm, tmp_path: Path) -> None:
+    project = new_project(tmp_path / "project", warm)
     write = [sys.executable, "-m", "stages.schedule", "--write"]
     project.run(*write, *SMALL, "watch.stop=true", "train.learning_rate=0.1", "watch.kl=0.05", "watch.fewest=5")
     done, said = ran(project, "repro", fails=True)

@@ -5,20 +5,21 @@ from pathlib import Path
 
 import pytest
 from conftest import Project, new_project
+from warm import Warm
 
 pytestmark = pytest.mark.slow
 
 
-BASE = [sys.executable, "-m", "stages.base", "models/iteration_0", "results/time/base.json"]
+BASE = ["python", "-m", "stages.base", "models/iteration_0", "results/time/base.json"]
 MADE = ["data/pool.parquet", "data/eval.parquet", "results/pool.json"]
-POOL = [sys.executable, "-m", "stages.pool", "models/iteration_0", *MADE]
-PLAN = [sys.executable, "-m", "stages.plan"]
+POOL = ["python", "-m", "stages.pool", "models/iteration_0", *MADE]
+PLAN = ["python", "-m", "stages.plan"]
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> Project:
+def fresh(warm: Warm, tmp_path: Path) -> Project:
     """A project that was not run."""
-    return new_project(tmp_path / "project")
+    return new_project(tmp_path / "project", warm)
 
 
 def test_fewer_held_out_prompts_than_evaluation_answers_are_refused_when_they_are_read(fresh: Project) -> None:

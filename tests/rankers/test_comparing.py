@@ -1,17 +1,16 @@
 """The verbs rank and eval with rankers that compare: what they keep of the comparisons, and what they report."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, Project
 from pairrm_data import cases, write_checkpoints
+from warm import Warm
 
 from pairloop.files import records
 from pairloop.files.records import Row
@@ -50,11 +49,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
-def run(folder: Path, verb: str, iteration: int, *arguments: str) -> None:
-    command = [sys.executable, "-m", f"stages.{verb}", "--iteration", str(iteration), *arguments]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
-    assert ran.returncode == 0, ran.stderr
+Run = Callable[..., None]
+
+
+@pytest.fixture(scope="module")
+def run(warm: Warm) -> Run:
+    """Runs a verb for an iteration in a folder."""
+
+    def ran(folder: Path, verb: str, iteration: int, *arguments: str) -> None:
+        command = ["python", "-m", f"stages.{verb}", "--iteration", str(iteration), *arguments]
+        Project(folder, warm=warm).run(*command, env={"PYTHONPATH": str(ROOT)})
+
+    return ran
 
 
 def stated(prompts: list[str]) -> list[Row]:
@@ -63,7 +69,7 @@ def stated(prompts: list[str]) -> list[Row]:
 
 
 @pytest.fixture(scope="module")
-def ranked(folder: Path, tiny_base: Path) -> tuple[Path, list[Row], Path]:
+def ranked(folder: Path, run: Run, tiny_base: Path) -> tuple[Path, list[Row], Path]:
     """A folder in which the verb rank has run, what it ranked, and PairRM's folder."""
     prompts, candidates = cases(12, 6, 4)
     rows = responses(prompts, candidates)
@@ -115,7 +121,9 @@ def written_scores(folder: Path) -> list[list[float]]:
 
 
 @pytest.mark.slow
-def test_judges_that_compare_see_this_model_s_answer_beside_iteration_0_s(folder: Path, tiny_base: Path) -> None:
+def test_judges_that_compare_see_this_model_s_answer_beside_iteration_0_s(
+    folder: Path, run: Run, tiny_base: Path
+) -> None:
     policy = folder / "policy"
     policy.mkdir()
     (policy / "model.json").write_text(json.dumps(references.pin("random:1", None, references.cache_root())))
@@ -138,7 +146,7 @@ def test_judges_that_compare_see_this_model_s_answer_beside_iteration_0_s(folder
 
 @pytest.mark.slow
 def test_what_was_answered_and_scored_once_is_read_and_another_judge_answers_nothing(
-    folder: Path, tiny_base: Path, tmp_path: Path
+    folder: Path, run: Run, tiny_base: Path, tmp_path: Path
 ) -> None:
     values = yaml.safe_load((folder / "params.yaml").read_text())
     prompts = [f"Count to {word}." for word in ("one", "two", "three", "four", "five", "six")]
