@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
@@ -111,7 +112,7 @@ def serve(address: str) -> dict[str, Any]:
             client, _ = listening.accept()
             with client:
                 content, files, *_ = socket.recv_fds(client, 1 << 20, 3)
-                if content and not os.fork():
+                if content and not fork():
                     listening.close()
                     report(client)
                     return taken(json.loads(content), files)
@@ -119,10 +120,17 @@ def serve(address: str) -> dict[str, Any]:
                     os.close(file)
 
 
+def fork() -> int:
+    """As os.fork, without its warning of the thread that Arrow's jemalloc has, and starts anew in what is forked."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
 def report(client: socket.socket) -> None:
     """Fork again, and say to who asked which process that is and how it ends. Returns in what was forked."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    if pid := os.fork():
+    if pid := fork():
         client.send(str(pid).encode())
         _, status = os.waitpid(pid, 0)
         client.send(str(os.waitstatus_to_exitcode(status)).encode())
