@@ -18,6 +18,7 @@ from pairloop.evaluation.alpaca_questions import Questions
 from pairloop.files import records, remote
 from pairloop.models import stored
 from pairloop.params import Params
+from pairloop.prompts import slices
 from stages import common
 
 # The package draws a bar for each question; ours says how it is drawn.
@@ -26,21 +27,22 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 
 @click.command(cls=common.Verb)
 @click.option("--name", required=True, help="Whose answers they are: iteration_n, or a name of eval.compare_with.")
+@click.argument("held_out", type=Path)
 @click.argument("outputs", type=Path)
 @click.argument("reference", type=Path)
 @click.argument("annotators", type=Path)
 @click.argument("results", type=Path)
-def main(name: str, outputs: Path, reference: Path, annotators: Path, results: Path) -> None:
+def main(name: str, held_out: Path, outputs: Path, reference: Path, annotators: Path, results: Path) -> None:
     """Compare OUTPUTS with REFERENCE, and write annotations and numbers into RESULTS.
 
-    Both are model_outputs.json; what comes from the hub or the web is named by the parameters. ANNOTATORS is the folder
-    with configurations of our own.
+    Both are model_outputs.json; what comes from the hub or the web is named by the parameters. HELD_OUT are the prompts
+    of the evaluation: `eval.judged` may leave some out. ANNOTATORS is the folder with configurations of our own.
     """
     params = common.load()
     annotator = alpaca_annotator.find(params.eval.annotator, annotators, params.eval.annotator_model)
     own = _answers(params.eval.compare_with.get(name), outputs, "eval.compare_with")
     others = _answers(params.eval.reference_outputs, reference, "eval.reference_outputs")
-    matched = alpaca_answers.matched(own, others)
+    matched = alpaca_answers.matched(own, others, _left_out(held_out, params))
     common.warn(matched.said)
     with common.clock(results / "time.json") as measured:
         preferences, questions = _judged(name, annotator, matched, params)
@@ -52,6 +54,13 @@ def main(name: str, outputs: Path, reference: Path, annotators: Path, results: P
     rows = alpaca_results.annotations(preferences, matched.pairs, names, annotator.name)
     records.write_json(results / "annotations.json", rows)
     records.write_json(results / "result.json", found)
+
+
+def _left_out(held_out: Path, params: Params) -> frozenset[str]:
+    """The held-out prompts whose answers no judge compares."""
+    rows = records.read(held_out, records.PROMPT)
+    judged = slices.judged_rows(rows, params.eval.judged)
+    return frozenset(row["prompt"] for row in rows) - {row["prompt"] for row in judged}
 
 
 def _answers(given: str | None, path: Path, key: str) -> Answers:

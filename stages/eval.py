@@ -65,7 +65,7 @@ def main(
     records.write_json(results / "watch.json", records.rounded(seen))
     records.write_json(results / "model_outputs.json", measuring.outputs(found[0], f"iteration_{iteration}"))
     records.write_json(results / "best_of_outputs.json", _picked(found, iteration))
-    records.write_json(results / "judgements.json", measuring.judgements(found[0]))
+    records.write_json(results / "judgements.json", measuring.judgements(found[0], params.eval.judged))
 
 
 def _answers(path: Path, there: bool) -> Stored | None:
@@ -73,7 +73,9 @@ def _answers(path: Path, there: bool) -> Stored | None:
 
 
 def _held_out(path: Path, params: Params) -> list[Row]:
-    return slices.held_out_rows(records.read(path, records.PROMPT), params.eval.prompts, str(path))
+    rows = slices.held_out_rows(records.read(path, records.PROMPT), params.eval.prompts, str(path))
+    slices.refuse_few_judged(rows, params.eval.judged, str(path))
+    return rows
 
 
 def _picked(found: list[Measured], iteration: int) -> list[dict[str, str]]:

@@ -51,8 +51,9 @@ def _check_enough(rows: list[Row], counts: pool.Counts, params: Params) -> None:
 
 
 def refuse_too_long(rows: list[Row], held_out: list[Row], params: Params, base: Path) -> None:
-    """Refuse fewer held-out prompts than are answered, and prompts of `eval` and `teach` that BASE has no room for."""
+    """Refuse held-out prompts that are too few or leave nothing to judge, and prompts that BASE has no room for."""
     evaluated = slices.held_out_rows(held_out, params.eval.prompts, params.pool.eval_source)
+    slices.refuse_few_judged(evaluated, params.eval.judged, params.pool.eval_source)
     learns = params.teach.constructed and params.kinds & {"specialist", "encoder"}
     taught = slices.teacher_rows(rows, params.teach.prompts) if learns else []
     source = references.weights(base)

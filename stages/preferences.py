@@ -12,6 +12,7 @@ from pairloop.evaluation.settings import settings
 from pairloop.files import records
 from pairloop.files.records import Row
 from pairloop.params import Params
+from pairloop.prompts import slices
 from pairloop.rankers.specialist import preferences
 from pairloop.rankers.specialist.comparisons import Preference
 from pairloop.rankers.specialist.hidden import Layers
@@ -41,7 +42,9 @@ def main(
     held_out = preferences.read(Path(params.eval.preferences)).pairs
     preferred.refuse_known(held_out, _known(pool, params), f"eval.preferences, {params.eval.preferences}")
     [setting, *_] = settings(params.eval, base=True)
-    own, others = stored.read(answered).given(setting), stored.read(base_answered).given(setting)
+    own, others = (
+        slices.judged_rows(stored.read(path).given(setting), params.eval.judged) for path in (answered, base_answered)
+    )
     with common.clock(results / "time" / "preferences.json"):
         found = _measured(held_out, Policy(base, base, params.base.dtype), policy, iteration, params)
         by = _judge(held_out, Policy(base, base, params.base.dtype), params)

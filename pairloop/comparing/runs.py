@@ -20,7 +20,8 @@ class Model:
     """One iteration of a run, on its held-out prompts."""
 
     judgements: Sequence[Row]
-    """results/iteration_n/judgements.json: `prompt_id`, `constraints`, `passes`, `scores` {judge: [own, base]}."""
+    """results/iteration_n/judgements.json: `prompt_id`, `constraints`, `passes`, `scores` {judge: [own, base]}, empty
+    where no judge compared the answers."""
 
     outputs: Sequence[Row]
     """results/iteration_n/model_outputs.json: `instruction` and `output`, in the same order."""
@@ -83,7 +84,8 @@ class Answered:
     """Whether the constraints hold; None where there are none."""
 
     wins: Mapping[str, tuple[float, float]]
-    """By each judge of both, 1 where the answer beats iteration 0's, 0 where it loses, ½ for a tie."""
+    """By each judge of both that compared the answers, 1 where one beats iteration 0's, 0 where it loses, ½ for a
+    tie."""
 
 
 def settings(first: Run, second: Run) -> list[tuple[str, str | None, str | None]]:
@@ -157,10 +159,13 @@ def differences(first: Run, second: Run, iteration: int, resamples: int, seed: i
     def texts(measure: Callable[[str], float]) -> list[tuple[float, float]]:
         return [(measure(row.answers[0]), measure(row.answers[1])) for row in rows]
 
-    judges = [judge for judge in rows[0].wins if iteration] if rows else []
+    def won(judge: str) -> list[tuple[float, float]]:
+        return [row.wins[judge] for row in rows if judge in row.wins]
+
+    judges = dict.fromkeys(judge for row in rows for judge in row.wins if iteration)
     held = [(float(a), float(b)) for a, b in (row.passes for row in rows) if a is not None and b is not None]
     return [
-        *(found for judge in judges for found in over(f"win rate, {judge}", "share", [r.wins[judge] for r in rows])),
+        *(found for judge in judges for found in over(f"win rate, {judge}", "share", won(judge))),
         *over("constraints met", "share", held),
         *over("words", "words", texts(lambda text: float(len(words(text))))),
         *over("repetitive", "share", texts(lambda text: float(repetitive(text)))),
@@ -177,10 +182,9 @@ def against_each_other(first: Run, second: Run, iteration: int, resamples: int, 
     sides = [_by_prompt(run, iteration) for run in (first, second)]
     common = [name for name in sides[0] if name in sides[1]]
     both = [(sides[0][name][0]["scores"], sides[1][name][0]["scores"]) for name in common]
-    judges = [judge for judge in (both[0][0] if both else {}) if judge in both[0][1]]
     found = {}
-    for judge in judges:
-        scores = [(own[judge], other[judge]) for own, other in both]
+    for judge in dict.fromkeys(judge for own, other in both for judge in own if judge in other):
+        scores = [(own[judge], other[judge]) for own, other in both if judge in own and judge in other]
         if all(abs(own[1] - other[1]) <= SAME for own, other in scores):
             wins = outcomes([other[0] for _, other in scores], [own[0] for own, _ in scores])
             found[judge] = estimate(wins, resamples, seed)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,18 +106,24 @@ def _row(row: Any, place: str) -> Row:
     }
 
 
-def matched(own: Answers, reference: Answers) -> Matched:
+def matched(own: Answers, reference: Answers, left_out: Collection[str] = ()) -> Matched:
     """Both answers to each instruction that both files have, whatever order they are in.
 
+    Args:
+        own: a model's answers.
+        reference: those that they are compared with.
+        left_out: instructions with constraints that a program counts, which are not compared.
+
     Raises:
-        DataError: fewer than two instructions are in both.
+        DataError: fewer than two such instructions are in both.
     """
     answers, others = ({row["instruction"]: row for row in one.rows} for one in (own, reference))
     ordered = answers if is_benchmark(list(answers)) and not is_benchmark(list(others)) else others
-    common = [text for text in ordered if text in answers and text in others]
+    common = [text for text in ordered if text in answers and text in others and text not in left_out]
+    which = "instructions without constraints" if left_out else "instructions"
     if len(common) < 2:
         raise DataError(
-            f"{own.name} and {reference.name} have {len(common)} instructions in common, and answers are matched by "
+            f"{own.name} and {reference.name} have {len(common)} {which} in common, and answers are matched by "
             f"instruction: the first are {own.rows[0]['instruction']!r:.60} and "
             f"{reference.rows[0]['instruction']!r:.60}. Let both answer the same ones (pool.eval_source), or choose "
             "another eval.reference_outputs"
@@ -126,7 +132,7 @@ def matched(own: Answers, reference: Answers) -> Matched:
         Pair(text, others[text]["output"], answers[text]["output"], others[text]["dataset"] or answers[text]["dataset"])
         for text in common
     ]
-    return Matched(pairs, is_benchmark(common), _missing(own, reference, len(common)))
+    return Matched(pairs, is_benchmark(common), _missing(own, reference, len(common), bool(left_out)))
 
 
 def is_benchmark(instructions: Sequence[str]) -> bool:
@@ -134,12 +140,12 @@ def is_benchmark(instructions: Sequence[str]) -> bool:
     return hashlib.sha256("\0".join(instructions).encode()).hexdigest() == BENCHMARK
 
 
-def _missing(own: Answers, reference: Answers, common: int) -> str | None:
-    told = []
+def _missing(own: Answers, reference: Answers, common: int, narrowed: bool) -> str | None:
+    told, which = [], " without constraints" if narrowed else ""
     if common < max(len(own.rows), len(reference.rows)):
         told.append(
-            f"{own.name} has {len(own.rows)} instructions and {reference.name} {len(reference.rows)}; the {common} "
-            "that both have are judged"
+            f"{own.name} has {len(own.rows)} instructions and {reference.name} {len(reference.rows)}; the {common}"
+            f"{which} that both have are judged"
         )
     if common < FEW:
         told.append(f"{common} instructions are too few to tell models apart: read the interval, not the win rate")

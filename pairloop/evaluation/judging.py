@@ -11,12 +11,13 @@ from pairloop.evaluation.answering import Answers, actors
 from pairloop.evaluation.settings import Means, Models
 from pairloop.evaluation.stored import ORDER, Stored
 from pairloop.files.records import Row
+from pairloop.prompts import slices
 from pairloop.rankers import scoring, together
 from pairloop.rankers.judge.ranker import counted
 from pairloop.work import shards
 
 Scores = list[list[tuple[float, float]]]
-"""For each prompt and each of its samples: the score of the model's answer and of the other's."""
+"""For each prompt that judges compare and each of its samples: the score of the model's answer and of the other's."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ def kinds(means: Means) -> list[str]:
 def alone(found: Sequence[Answers], read: bool, models: Models, means: Means) -> list[Answers]:
     """The same answers, with `judged`: the scores by those judges that look at nothing but an answer itself.
 
+    An answer that judges do not compare (`eval.judged`) is read by none, and has neither scores nor `base_logps`.
+
     Args:
         found: a model's answers in each setting, the main one first.
         read: whether those of the main setting get `base_logps`, too: the base's log p of each answer's text, in nats.
@@ -50,19 +53,25 @@ def alone(found: Sequence[Answers], read: bool, models: Models, means: Means) ->
     """
     asked = [kind for kind in kinds(means) if kind in scoring.ALONE]
     first = [*asked, *([scoring.LOG_PROBABILITY] if read else [])]
-    said = _scores([one.rows for one in found], [first, *[asked] * (len(found) - 1)], models, means)
-    return [replace(one, rows=_judged(one.rows, own)) for one, own in zip(found, said, strict=True)]
+    compared = [_compared(one.rows, means) for one in found]
+    said = _scores(compared, [first, *[asked] * (len(found) - 1)], models, means)
+    each = zip(found, compared, said, strict=True)
+    return [replace(one, rows=_judged(one.rows, rows, own)) for one, rows, own in each]
 
 
-def _judged(rows: Sequence[Row], said: Mapping[str, Sequence[Row]]) -> list[Row]:
+def _compared(rows: Sequence[Row], means: Means) -> list[Row]:
+    return slices.judged_rows(rows, means.params.eval.judged)
+
+
+def _judged(rows: Sequence[Row], compared: Sequence[Row], said: Mapping[str, Sequence[Row]]) -> list[Row]:
     judges = {judge: own for judge, own in said.items() if judge != scoring.LOG_PROBABILITY}
     read = said.get(scoring.LOG_PROBABILITY)
-    return [
-        row
-        | {"judged": json.dumps({judge: own[i]["scores"] for judge, own in judges.items()})}
+    told = {
+        row["prompt_id"]: {"judged": json.dumps({judge: own[i]["scores"] for judge, own in judges.items()})}
         | ({"base_logps": read[i]["scores"]} if read else {})
-        for i, row in enumerate(rows)
-    ]
+        for i, row in enumerate(compared)
+    }
+    return [row | told.get(row["prompt_id"], {"judged": "{}"}) for row in rows]
 
 
 def log_probabilities(rows: Sequence[Row], models: Models, means: Means) -> list[list[float]]:
@@ -113,7 +122,8 @@ def beside(pairs: Sequence[tuple[Answers, list[Row]]], models: Models, means: Me
         means: who judges, and with what.
     """
     asked = [kind for kind in kinds(means) if kind not in scoring.ALONE]
-    said = _scores([_questions(own.rows, opponent) for own, opponent in pairs], [asked] * len(pairs), models, means)
+    rows = [_questions(_compared(own.rows, means), _compared(opponent, means)) for own, opponent in pairs]
+    said = _scores(rows, [asked] * len(pairs), models, means)
     return [_beside(*pair, found, means) for pair, found in zip(pairs, said, strict=True)]
 
 
@@ -132,7 +142,9 @@ def _beside(own: Answers, opponent: list[Row], said: Mapping[str, Sequence[Row]]
     return Beside(
         opponent,
         {
-            judge: _cut(said[judge], samples) if judge in said else _known(judge, own, opponent)
+            judge: _cut(said[judge], samples)
+            if judge in said
+            else _known(judge, _compared(own.rows, means), _compared(opponent, means))
             for judge in kinds(means)
         },
         {judge: asked for judge, asked in counts.items() if asked},
@@ -145,8 +157,8 @@ def _cut(rows: Sequence[Row], samples: int) -> Scores:
     return [scores[first : first + samples] for first in range(0, len(scores), samples)]
 
 
-def _known(judge: str, own: Answers, opponent: list[Row]) -> Scores:
-    mine, theirs = ([json.loads(row["judged"])[judge] for row in rows] for rows in (own.rows, opponent))
+def _known(judge: str, own: Sequence[Row], opponent: Sequence[Row]) -> Scores:
+    mine, theirs = ([json.loads(row["judged"])[judge] for row in rows] for rows in (own, opponent))
     # The opponent may have more samples than are compared.
     return [list(zip(*both, strict=False)) for both in zip(mine, theirs, strict=True)]
 
@@ -157,7 +169,7 @@ def check_judged(stored: Stored, means: Means) -> None:
     Raises:
         DataError: names the file and the judge.
     """
-    for row in stored.rows:
+    for row in _compared(stored.rows, means):
         missing = [kind for kind in kinds(means) if kind in scoring.ALONE and kind not in json.loads(row["judged"])]
         if missing:
             raise DataError(f"{stored.path}: its answers are not judged by {', '.join(missing)}. {ORDER}")

@@ -1,7 +1,7 @@
 """A model's row of the results: everything that is measured in one setting, and what stands behind it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from pairloop.evaluation.judging import Beside
 from pairloop.evaluation.settings import Means, Models, Setting, settings
 from pairloop.evaluation.stored import Before, Stored, check_same_prompts
 from pairloop.files.records import Row
+from pairloop.prompts import slices
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def metrics(found: Sequence[Measured], models: Models, means: Means) -> Row:
 
     Returns:
         The content of results/iteration_n/metrics.json: prompts, whether they are `few`, samples, temperature,
+        `judged`, the number of prompts that judges compare, on which win rates and agreement stand,
         `win_rate` by judge, `agreement` of every two judges, `constraints`, among them the gains apart from length and
         the rates of each kind, how the answers look, and `further`: rows with the same keys, and `best_of` with
         `ranker`, or `factor`, where there is such a one.
@@ -101,6 +103,7 @@ def _numbers(found: Measured, models: Models, means: Means) -> Row:
     won = {judge: comparison.wins(scores) for judge, scores in found.base.scores.items()}
     return {
         "prompts": len(rows),
+        "judged": len(slices.judged_rows(rows, means.params.eval.judged)),
         "few": len(rows) < comparison.FEW,
         "samples": found.answers.setting.samples,
         "temperature": found.answers.setting.temperature,
@@ -123,10 +126,13 @@ def _constraints(found: Measured, resamples: int, seed: int) -> Row | None:
 
 def _rates(judge: str, won: comparison.Wins, found: Measured, models: Models, means: Means) -> Row:
     resamples, seed = means.params.eval.bootstrap, means.params.seed
-    own, base = ([row["responses"] for row in rows] for rows in (found.answers.rows, found.base.opponent))
+    rows, others = (
+        slices.judged_rows(side, means.params.eval.judged) for side in (found.answers.rows, found.base.opponent)
+    )
+    own, base = ([row["responses"] for row in side] for side in (rows, others))
     rates: Row = comparison.rate(won, resamples, seed)
     rates |= {"length_controlled": comparison.at_equal_length(won, own, base)} | comparison.counted(won)
-    rates |= {"unconstrained": comparison.unconstrained(won, found.answers.rows, resamples, seed)}
+    rates |= {"unconstrained": comparison.unconstrained(won, rows, resamples, seed)}
     rates |= {"teacher": judge in means.params.teachers}
     rates |= {"orders": judging.orders(judging.configured(judge, models, means))}
     if found.previous:
@@ -158,16 +164,22 @@ def outputs(found: Measured, generator: str) -> list[dict[str, str]]:
     ]
 
 
-def judgements(found: Measured) -> list[Row]:
+def judgements(found: Measured, judged: slices.Judged) -> list[Row]:
     """What stands behind the rates, prompt by prompt.
+
+    Args:
+        found: what was measured.
+        judged: the parameter `eval.judged`.
 
     Returns:
         Rows of prompt_id, constraints, `passes` (whether the first answer keeps them all) and `met` (which of them),
         `cut_off` (whether that one reached the limit of tokens), `scores` (by judge, of this model and of iteration 0,
-        means over samples) and `wins` (by judge, the share of samples won).
+        means over samples) and `wins` (by judge, the share of samples won), both empty where no judge compared.
     """
     held = comparison.passes(found.answers.rows)
     won = {judge: comparison.shares(comparison.wins(scores)) for judge, scores in found.base.scores.items()}
+    compared = slices.judged_rows(found.answers.rows, judged)
+    said = {row["prompt_id"]: _said(found.base, won, i) for i, row in enumerate(compared)}
     return [
         {
             "prompt_id": row["prompt_id"],
@@ -175,11 +187,17 @@ def judgements(found: Measured) -> list[Row]:
             "passes": None if (passing := held[i]) is None else passing[0],
             "met": followed.met(row),
             "cut_off": row["finish_reasons"][0] == "length",
-            "scores": {judge: _means(scores[i]) for judge, scores in found.base.scores.items()},
-            "wins": {judge: round(own[i], 6) for judge, own in won.items()},
+            **said.get(row["prompt_id"], {"scores": {}, "wins": {}}),
         }
         for i, row in enumerate(found.answers.rows)
     ]
+
+
+def _said(found: Beside, won: Mapping[str, Sequence[float]], i: int) -> Row:
+    return {
+        "scores": {judge: _means(scores[i]) for judge, scores in found.scores.items()},
+        "wins": {judge: round(own[i], 6) for judge, own in won.items()},
+    }
 
 
 def _means(scores: Sequence[tuple[float, float]]) -> list[float]:

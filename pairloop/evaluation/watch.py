@@ -20,6 +20,7 @@ from pairloop.files import records
 from pairloop.files.records import Row
 from pairloop.models import references
 from pairloop.params import Watch
+from pairloop.prompts import slices
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,10 @@ class Seen:
     """The base's log p of each chosen answer that training holds out; of iteration 0, those that iteration 1 has."""
 
     read: Sequence[Sequence[Read]] | None = None
-    """The base's log p of each answer; None: the model is the base."""
+    """The base's log p of each answer in `compared`; None: the model is the base."""
+
+    compared: Sequence[Row] | None = None
+    """Those of `answers` that the base reads; None: all."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +99,13 @@ def watched(
     """
     rows, params, kept = main.answers.rows, means.params, benign.shown(harmless)
     how = Resampling(params.eval.bootstrap, params.seed)
+    compared = slices.judged_rows(rows, params.eval.judged)
     if before is None:
-        return measured(Seen(rows, benign.refused(kept)), None, params.watch, how) | {"benign": kept}
+        return measured(Seen(rows, benign.refused(kept), compared=compared), None, params.watch, how) | {"benign": kept}
     tokenizer = references.load_tokenizer(models.base)
     chosen, first = (_chosen(path, len(rows), tokenizer, models, means) for path in splits)
-    read = likely.sampled(rows, tokenizer, partial(judging.read_tokens, models=models, means=means))
-    own = Seen(rows, benign.refused(kept), chosen, read)
+    read = likely.sampled(compared, tokenizer, partial(judging.read_tokens, models=models, means=means))
+    own = Seen(rows, benign.refused(kept), chosen, read, compared)
     base = Seen(main.base.opponent, benign.refused(_known(before, kept)), first)
     return measured(own, base, params.watch, how) | {"benign": kept}
 
@@ -123,6 +128,7 @@ def _all(own: Seen, base: Seen | None, how: Resampling) -> Mapping[str, Change |
     """Every measure by its name, in the order in which they are shown."""
     draws = how.resamples, how.seed
     answers = own.answers, base.answers if base else None
+    compared = own.answers if own.compared is None else own.compared
 
     def paired(value: Value) -> Change | None:
         mine, theirs = (changes.by_prompt(rows, value) for rows in answers)
@@ -139,8 +145,8 @@ def _all(own: Seen, base: Seen | None, how: Resampling) -> Mapping[str, Change |
         "truncated": paired(changes.truncated),
         "another_script": paired(changes.another_script),
         "another_language": paired(changes.another_language),
-        "estimated_kl_per_token": changes.divergence(own.answers, own.read, True, *draws),
-        "estimated_kl_per_answer": changes.divergence(own.answers, own.read, False, *draws),
+        "estimated_kl_per_token": changes.divergence(compared, own.read, True, *draws),
+        "estimated_kl_per_answer": changes.divergence(compared, own.read, False, *draws),
         "words": paired(changes.words_in),
         "tokens": paired(changes.tokens_in),
         "chosen_perplexity": changes.perplexity(own.chosen, base.chosen, *draws) if base else None,

@@ -43,7 +43,7 @@ ANSWER = (
 setting and prompt, the main setting first. `best_of`: of how many answers this one was picked, 1 where none was.
 `moved_on`: the factor by which the model was moved on from the base, 0 where it was not. `logps`: the sum of each
 answer's log-probabilities at temperature 1, in nats, or null. `judged`: a JSON mapping of each judge that scores an
-answer by itself to the K scores."""
+answer by itself to the K scores, empty where no judge compares the answers."""
 
 INSTRUCTED = {"key": "string"} | TEXT | {"instructions": "string", "strict": "string", "loose": "string"}
 """An IFEval prompt with a model's answer. JSON lists: the instructions, {"kind", "arguments"}, and for each whether it

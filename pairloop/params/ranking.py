@@ -204,6 +204,11 @@ class Eval(Annotating):
     data is labelled so. `alpaca_eval` adds a stage of its own, in which the package of that name asks
     `eval.annotator`."""
 
+    judged: Literal["all", "unconstrained"] = "all"
+    """Which held-out prompts' answers the judges compare. `unconstrained`: those to prompts without constraints, since
+    what the others demand is counted by a program; win rates, length control and what reads every answer with the base
+    then speak of those prompts only."""
+
     extrapolate: Factors = ()
     """Factors a by which each iteration's model is moved on from iteration 0, without training, and measured once more:
     weights = iteration 0 + (1 + a) (iteration n - iteration 0) (ExPO, which has 0.3 to 0.5). Each takes another

@@ -52,6 +52,9 @@ class Counts:
     pairs: float = 1.0
     """Share of the prompts that give a pair."""
 
+    unconstrained: float = 1.0
+    """Share of the held-out prompts that have no constraints."""
+
 
 @dataclass(frozen=True)
 class Work:

@@ -61,11 +61,21 @@ def assumed(params: Params, characters: float | None) -> Counts:
 
 def characters(source: Path) -> float | None:
     """Mean length of the prompts in a .jsonl file; None: it is another one, or not there."""
-    if source.suffix != ".jsonl" or not source.is_file():
-        return None
-    rows = (json.loads(line) for line in source.read_text(encoding="utf-8").splitlines() if line.strip())
-    found = [len(row["prompt"]) for row in rows if isinstance(row, dict) and isinstance(row.get("prompt"), str)]
+    found = [len(row["prompt"]) for row in _prompts(source)]
     return sum(found) / len(found) if found else None
+
+
+def unconstrained(params: Params) -> float:
+    """Share of the held-out prompts without constraints, where they stand in a .jsonl file that is here; else 1."""
+    rows = _prompts(Path(params.pool.eval_source))[: params.eval.prompts]
+    return sum(not row.get("constraints") for row in rows) / len(rows) if rows else 1.0
+
+
+def _prompts(source: Path) -> list[dict[str, Any]]:
+    if source.suffix != ".jsonl" or not source.is_file():
+        return []
+    rows = (json.loads(line) for line in source.read_text(encoding="utf-8").splitlines() if line.strip())
+    return [row for row in rows if isinstance(row, dict) and isinstance(row.get("prompt"), str)]
 
 
 def same_lengths(params: Params, run: Params) -> bool:

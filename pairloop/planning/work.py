@@ -48,7 +48,7 @@ def run(iterations: Sequence[Params], size: Size, counts: Counts, fetched: float
     if first.eval.ifeval is not None:
         evaluated += [instructed(n, first, size) for n in range(len(iterations) + 1)]
     if first.eval.preferences is not None:
-        evaluated += [preferred(n, first, size) for n in range(len(iterations) + 1)]
+        evaluated += [preferred(n, first, size, counts) for n in range(len(iterations) + 1)]
     return [*found, *evaluated, Work("report", engine="none")]
 
 
@@ -187,7 +187,7 @@ def evaluate(n: int, params: Params, size: Size, counts: Counts) -> Work:
     A judge that scores an answer by itself reads only this model's."""
     own, asked = params.eval, settings(params.eval, base=n == 0)
     length = counts.response if own.max_new_tokens == params.generate.max_new_tokens else typical(own.max_new_tokens)
-    here = Counts(counts.prompt, length, counts.source)
+    here = replace(counts, response=length)
     given = [max(setting.samples, setting.best_of) for setting in asked]
     scored = _evaluated(n, sum(setting.samples for setting in asked), params, size, here)
     prompts, sampled = len(asked) * own.prompts * here.prompt, sum(given) * own.prompts * length
@@ -208,13 +208,20 @@ def evaluate(n: int, params: Params, size: Size, counts: Counts) -> Work:
 def _evaluated(n: int, judged: int, params: Params, size: Size, counts: Counts) -> list[Work]:
     """What each judge has to read of so many answers to each prompt, and what picks the best of several."""
     own = params.eval
-    compared = own.prompts * judged * (2 if n > 1 else 1)  # with iteration 0, and with the iteration before
+    prompts = compared_prompts(params, counts)
+    compared = prompts * judged * (2 if n > 1 else 1)  # with iteration 0, and with the iteration before
     found = [
-        score(kind, *((own.prompts, judged) if kind in scoring.ALONE else (compared, 2)), params, size, counts)
+        score(kind, *((prompts, judged) if kind in scoring.ALONE else (compared, 2)), params, size, counts)
         for kind in read_together(params.eval_rankers)
     ]
     picking = score(params.rank.ranker, own.prompts, own.best_of, params, size, counts)
     return [*found, *([picking] if own.best_of > 1 else [])]
+
+
+def compared_prompts(params: Params, counts: Counts) -> int:
+    """Held-out prompts whose answers judges compare."""
+    share = counts.unconstrained if params.eval.judged == "unconstrained" else 1.0
+    return round(share * params.eval.prompts)
 
 
 def read_together(kinds: Sequence[str]) -> list[str]:
@@ -224,11 +231,11 @@ def read_together(kinds: Sequence[str]) -> list[str]:
     return ["likelihood" if "likelihood" in kinds else "log_probability", *alone]
 
 
-def preferred(n: int, params: Params, size: Size) -> Work:
+def preferred(n: int, params: Params, size: Size, counts: Counts) -> Work:
     """Read held-out preferences with the base and with the model, and both models' answers with the base."""
     own, models = params.eval, 2 if n else 1
     pairs = PREFERENCES * (models + 1) * 2 * typical(own.max_new_tokens)  # the judge is fitted to what the base reads
-    answers = own.prompts * own.samples * 2 * typical(own.max_new_tokens) if n else 0
+    answers = compared_prompts(params, counts) * own.samples * 2 * typical(own.max_new_tokens) if n else 0
     tokens = pairs + answers
     return Work(f"preferences@{n}", PREFERENCES, tokens, 2 * size.computed * tokens)
 

@@ -1,8 +1,14 @@
 """Which prompts belong to whom: of the pool a block to each iteration and the end to the teacher; what is held out."""
 
+from collections.abc import Sequence
+from typing import Literal
+
 from pairloop.errors import DataError
 from pairloop.files.records import Row
 from pairloop.params import Prompts
+
+Judged = Literal["all", "unconstrained"]
+"""Which held-out prompts judges compare the answers to: see `eval.judged`."""
 
 
 def held_out_rows(rows: list[Row], count: int, source: str) -> list[Row]:
@@ -17,6 +23,30 @@ def held_out_rows(rows: list[Row], count: int, source: str) -> list[Row]:
             "add prompts"
         )
     return rows[:count]
+
+
+def judged_rows(rows: Sequence[Row], judged: Judged) -> list[Row]:
+    """Those of the held-out prompts, or of the answers to them, that judges compare.
+
+    Args:
+        rows: with `constraints`.
+        judged: the parameter `eval.judged`.
+    """
+    return [row for row in rows if judged == "all" or not row["constraints"]]
+
+
+def refuse_few_judged(rows: Sequence[Row], judged: Judged, source: str) -> None:
+    """Refuse held-out prompts of which too few would be judged for a win rate with an interval.
+
+    Raises:
+        DataError: fewer than two; names `source`.
+    """
+    found = len(judged_rows(rows, judged))
+    if found < 2:
+        raise DataError(
+            f"eval.judged is {judged}, but of the {len(rows)} prompts of {source} that are evaluated {found} have no "
+            "constraints, and a win rate needs two: add such prompts, or set it to all"
+        )
 
 
 def askable(pool_rows: list[Row], settings: Prompts, reserved: int) -> list[Row]:

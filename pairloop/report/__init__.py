@@ -26,7 +26,8 @@ iterations, one `Iteration` each, from 1 on
     curve: rows of `step` (from 1, in each iteration), `loss`, `margin`, `accuracy`.
     prompts, where known: `rows_out`, of the slice of the pool.
 models, one mapping each, from iteration 0 (the base model) on
-    `prompts`, `win_rate` {judge: {`win_rate`, `low`, `high`, `teacher` (did it rank the training data?), and, where it
+    `prompts`, `judged` (those whose answers judges compared: where they are fewer, those without constraints),
+    `win_rate` {judge: {`win_rate`, `low`, `high`, `teacher` (did it rank the training data?), and, where it
     was computed, `length_controlled`, `orders` (2: asked in both) and `previous` {`win_rate`, `low`, `high`}, against
     the iteration before}, and `unconstrained` None or {`prompts`, `win_rate`, `low`, `high`}, on prompts without
     constraints} (not read for iteration 0), `constraints` None or {`prompts`, `pass_rate`, `low`, `high`, `gain`,

@@ -27,7 +27,7 @@ _NEEDED = {
     "train": (*_COUNTS, "steps", "loss_first", "loss_last", "before", "after"),
     "curve": ("step", "loss", "margin"),
     "eval": (
-        *("prompts", "constraints", "mean_words", "mean_tokens"),
+        *("prompts", "judged", "constraints", "mean_words", "mean_tokens"),
         *("truncated_share", "repetitive_share", "echoing_share"),
     ),
     "compared": ("win_rate",),

@@ -125,6 +125,7 @@ def _measured(data: ReportData) -> dict[str, Any]:
     """What was measured of the models."""
     return {
         "wins": {
+            "among": sentences.among(data.models[-1]),
             "standing": standing.standing(data.models),
             "charts": curves.win_rates(data.models),
             "table": tables.win_rates(data.models),
@@ -138,7 +139,7 @@ def _measured(data: ReportData) -> dict[str, Any]:
             "by_kind": annotated.by_kind(data.ifeval),
             "not_covered": annotated.not_covered(data.ifeval),
             "preferences": preferred.preferences(data.preferences),
-            "preferences_judge": preferred.judge(data.preferences),
+            "preferences_judge": preferred.judge(data.preferences, sentences.among(data.models[-1])),
             "lm_eval": annotated.lm_eval(data.lm_eval),
         },
         "watch": watched.measures(data.watches, len(data.iterations)),

@@ -31,8 +31,13 @@ def preferences(found: Mapping[int, Metrics]) -> Table | None:
     return Table(caption, columns, [Group("", lines)], "Model")
 
 
-def judge(found: Mapping[int, Metrics]) -> str:
-    """Who the judge in the table is, and how far to trust it."""
+def judge(found: Mapping[int, Metrics], among: str = "") -> str:
+    """Who the judge in the table is, and how far to trust it.
+
+    Args:
+        found: by iteration.
+        among: see `sentences.among`.
+    """
     if not found:
         return ""
     last = found[max(found)]
@@ -41,7 +46,7 @@ def judge(found: Mapping[int, Metrics]) -> str:
     return (
         "Chosen is likelier: of how many pairs the model gives the chosen response more probability per token. Moved "
         "to chosen: in how many pairs it does so more than the base does. Wins by their judge: how often its answer to "
-        "a prompt of the evaluation beats the base’s, as a judge sees it that was fitted to these preferences "
+        f"a prompt of the evaluation{among} beats the base’s, as a judge sees it that was fitted to these preferences "
         f"alone{known}, and not to those of the teacher."
     )
 

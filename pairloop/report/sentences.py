@@ -16,6 +16,11 @@ def cannot_tell(prompts: int) -> str:
     return "cannot tell" if prompts < FEW else ""
 
 
+def among(model: Metrics) -> str:
+    """What narrows the held-out prompts that judges compared, to follow them: ` without constraints`, or nothing."""
+    return " without constraints" if model["judged"] < model["prompts"] else ""
+
+
 @dataclass(frozen=True)
 class Headline:
     """The page's first sentence, in two parts to be set one after the other."""
@@ -46,8 +51,8 @@ def headline(models: Sequence[Metrics]) -> Headline:
         return Headline(f"Iteration {last} was not compared with the base model:", "no judge gave a win rate.")
     rates = models[last]["win_rate"][judge]
     share = percent(rates["win_rate"], _digits(rates))
-    prompts = plural(models[last]["prompts"], "held-out prompt")
-    if models[last]["prompts"] < FEW:
+    prompts = plural(models[last]["judged"], "held-out prompt") + among(models[last])
+    if models[last]["judged"] < FEW:
         claim, means = f"One cannot tell whether iteration {last} helped: it wins on {share} of only {prompts}", ""
     elif rates["low"] > 0.5:
         claim, means = f"Iteration {last} beats the base model on {share} of {prompts}", ""

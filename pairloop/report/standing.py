@@ -39,11 +39,11 @@ def beyond(label: str, further: Metrics, temperature: float | None) -> str:
 
 def _rows(n: int, model: Metrics, names: Sequence[str], leading: str | None) -> list[Row]:
     label = f"Iteration {n}" if n else "Base model"
-    own = _cells(model, model["prompts"], names, leading) if n else _of_the_base(model, names)
+    own = _cells(model, model["judged"], names, leading) if n else _of_the_base(model, names)
     return [Row(label, own)] + [
         Row(
             beyond(label, more, model.get("temperature")),
-            _cells(more, model["prompts"], names, leading),
+            _cells(more, model["judged"], names, leading),
             f"picked by {more['ranker']}" if more.get("ranker") else "",
         )
         for more in model.get("further", ())
@@ -56,9 +56,9 @@ def _of_the_base(model: Metrics, names: Sequence[str]) -> list[Cell]:
     return [*half, *([Cell(percent(0.5)), Cell(DASH)] if names else []), *_form(model)]
 
 
-def _cells(model: Metrics, prompts: int, names: Sequence[str], leading: str | None) -> list[Cell]:
+def _cells(model: Metrics, judged: int, names: Sequence[str], leading: str | None) -> list[Cell]:
     rates = model["win_rate"]
-    count = model.get("prompts", prompts)
+    count = model.get("judged", judged)
     cells = [share(rates[judge]["win_rate"], rates[judge], count) if judge in rates else Cell(DASH) for judge in names]
     if names:
         first: dict[str, Any] = rates.get(leading, {})

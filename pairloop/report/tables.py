@@ -92,7 +92,7 @@ def win_rates(models: Sequence[Metrics]) -> Table:
 def _rates(rates: Sequence[Metrics | None], models: Sequence[Metrics]) -> list[Cell]:
     """Of iterations 1, 2, …"""
     return [
-        share(rate["win_rate"], rate, model["prompts"]) if rate else Cell(DASH)
+        share(rate["win_rate"], rate, model["judged"]) if rate else Cell(DASH)
         for rate, model in zip(rates, models[1:], strict=True)
     ]
 

@@ -72,6 +72,21 @@ def test_answers_are_judged_against_each_other_only_by_one_judge() -> None:
     assert not runs.against_each_other(first, second, 1, 500, 0)
 
 
+def test_a_judge_counts_on_the_prompts_whose_answers_it_compared_in_both_runs() -> None:
+    first, second = run("a", [1.0, -1.0, 1.0], ["x"] * 3), run("b", [-1.0, 1.0, 1.0], ["x"] * 3)
+    for model_of in second.models:
+        model_of.judgements[0]["scores"].clear()
+    assert [row.wins for row in runs.answered(first, second, 1)] == [
+        {},
+        {"likelihood": (0.0, 1.0)},
+        {"likelihood": (1.0, 1.0)},
+    ]
+    found = by_name(first, second)
+    assert found["win rate, likelihood"].prompts == 2 and found["words"].prompts == 3
+    assert found["win rate, likelihood"].change.value == 0.5
+    assert runs.against_each_other(first, second, 1, 500, 0)["likelihood"].value == 0.75
+
+
 def test_settings_that_differ_are_named_and_those_that_a_run_lacks_are_none() -> None:
     first, second = run("a", [1], ["x"], seed=0), run("b", [1], ["x"], train={"beta": 0.2, "loss": None})
     assert runs.settings(first, second) == [

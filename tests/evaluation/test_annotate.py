@@ -18,6 +18,7 @@ from conftest import new_project
 from served import Server, serving
 
 from pairloop.evaluation import alpaca_results
+from pairloop.files import records
 from stages import annotate
 
 pytestmark = pytest.mark.clients
@@ -52,7 +53,7 @@ class Run:
         values["eval"] |= {"judges": ["likelihood", "alpaca_eval"], "annotator": "open_weights"} | self.settings
         (self.folder / "params.yaml").write_text(yaml.safe_dump(values))
         shutil.copytree(ROOT / "conf" / "annotator", self.folder / "conf" / "annotator", dirs_exist_ok=True)
-        arguments = [own, "reference.json", "conf/annotator", f"results/annotated/{name}"]
+        arguments = ["eval.parquet", own, "reference.json", "conf/annotator", f"results/annotated/{name}"]
         return ["--name", name, *arguments]
 
     def run(self, code: int = 0, name: str = "iteration_1", own: str = "own.json", **more: str) -> str:
@@ -74,6 +75,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(run.folder)
     for name in ("OPENAI_API_KEY", "OPENAI_API_KEYS", "OPENAI_BASE_URL", "OPENAI_API_BASE", "DVC_ROOT"):
         monkeypatch.delenv(name, raising=False)
+    asked = [(f"Do {i}.", None if i % 2 else '[{"kind": "words", "max": 1}]') for i in range(40)]
+    held_out = [{"prompt_id": text, "prompt": text, "source": "test", "constraints": c} for text, c in asked]
+    records.write(Path("eval.parquet"), records.PROMPT, [held_out])
     run.outputs("own.json", OWN)
     run.outputs("reference.json", REFERENCE, "theirs")
     return run
@@ -109,6 +113,17 @@ def test_the_win_rate_is_exactly_what_the_annotator_says_in_whatever_order_it_is
     # Both orders occurred, and did not matter.
     questions = [request["body"]["messages"][-1]["content"] for request in server.requests]
     assert 0 < sum('"output": """y' in text.partition('"M"')[0] for text in questions) < 40
+
+
+def test_no_answer_to_a_prompt_with_constraints_is_paid_for_where_a_program_counts_them(
+    serve: Serve, project: Run
+) -> None:
+    server = serve()
+    project.settings |= {"annotator_endpoint": server.url, "judged": "unconstrained"}
+    assert "the 20 without constraints that both have are judged" in project.run()
+    found, shares = project.result(), expected()[1::2]
+    assert found["win_rate"] == pytest.approx(100 * sum(shares) / 20, abs=1e-6)
+    assert found["verdicts"] == len(server.requests) == 20
 
 
 def test_what_decides_a_verdict_is_recorded_and_the_key_is_nowhere(serve: Serve, project: Run) -> None:

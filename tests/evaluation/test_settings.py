@@ -1,5 +1,6 @@
 """Which rows an evaluation has, who is asked in both orders, and what it costs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,12 @@ def test_the_plan_counts_every_answer_and_what_judges_read_of_them() -> None:
     assert planned(1, best_of=16).rows == 170
     assert (planned(0, extrapolate=[0.3]).rows, planned(1, extrapolate=[0.3]).rows) == (10, 20)
     assert planned(1, temperatures=[1.0, 0.7]).sampled == 2 * once.sampled
+    # What judges do not compare they do not read.
+    counts = replace(counts, unconstrained=0.5)
+    half, none = (planned(1, judged=judged) for judged in ("unconstrained", "all"))
+    assert (half.sampled, half.rows) == (once.sampled, once.rows) and none == once
+    read = once.tokens - once.sampled - 10 * counts.prompt
+    assert once.tokens - half.tokens == pytest.approx(read / 2)
     # Who compares is asked about the iteration before too, from the second on.
     compared = [planned(n, judges=["pairrm"]).compared for n in (1, 2)]
     assert compared[1] == 2 * compared[0] > 0

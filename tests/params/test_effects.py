@@ -124,7 +124,7 @@ class Watched:
 EARLY = {
     "pool": {
         *("iterations", "prompts.per_iteration", "prompts.reuse", "prompts.constrained"),
-        *("rank.ranker", "rank.second", "rankers.ensemble", "eval.judges"),
+        *("rank.ranker", "rank.second", "rankers.ensemble", "eval.judges", "eval.judged"),
     }
 }
 """What a stage reads only to refuse what a later one, which runs again, would refuse: its own result stays the same."""

@@ -35,6 +35,7 @@ def test_the_shipped_parameters_are_valid_and_complete() -> None:
         ({"pair": {"strategy": "best"}}, "pair.strategy is 'best': it must be one of best_worst, "),
         ({"eval": {"judges": []}}, "eval.judges is []: it must be a list of "),
         ({"eval": {"judges": ["likelihood", "likelihood"]}}, "each at most once"),
+        ({"eval": {"judged": "some"}}, "eval.judged is 'some': it must be one of all, unconstrained"),
         ({"generate": {"engine": "vlm"}}, "generate.engine is 'vlm': it must be one of transformers, vllm"),
         ({"generate": {"batch_invariant": True}}, "but generate.engine is transformers, which has no such mode"),
         ({"vllm": {"kv_cache_gib": 0}}, "vllm.kv_cache_gib is 0: it must be null or a number above 0"),

@@ -154,6 +154,7 @@ EVAL = stages("eval@0", "eval@1", "eval@2", "eval@3", "report")
         ("eval.judges", ["likelihood"], TEACH),
         ("eval.temperatures", [0.7, 1.0], EVAL),
         ("eval.samples", 2, EVAL),
+        ("eval.judged", "unconstrained", EVAL),
         ("watch.kl", 2.0, EVAL),
         ("pool.near_duplicate", 0.9, ALL - {"base"}),
         ("seed", 1, ALL - {"base"}),

@@ -156,7 +156,7 @@ def _model(n: int, rate: float, gain: float | None, judges: tuple[str, ...], ran
             "bullets": {"prompts": 28, "pass_rate": 0.4 + gain, "base": 0.4},
         }
     return {
-        **{"prompts": 120, "win_rate": rates, "constraints": found, "mean_words": 41.2 + 1.9 * n},
+        **{"prompts": 120, "judged": 120, "win_rate": rates, "constraints": found, "mean_words": 41.2 + 1.9 * n},
         **{"mean_tokens": 51.4 + 2.1 * n, "truncated_share": 0.42 / (1 + n / 9), "repetitive_share": 0.09 / (1 + n)},
         "echoing_share": 0.12 / (1 + n),
         "empty_share": 0.0,

@@ -85,7 +85,9 @@ def test_a_row_that_lacks_a_figure_is_refused() -> None:
 
 def of_prompts(count: int) -> ReportData:
     data = demo()
-    return dataclasses.replace(data, models=[dict(model) | {"prompts": count} for model in data.models])
+    return dataclasses.replace(
+        data, models=[dict(model) | {"prompts": count, "judged": count} for model in data.models]
+    )
 
 
 def test_fewer_than_30_prompts_cannot_tell_and_the_page_says_so() -> None:
@@ -95,6 +97,30 @@ def test_fewer_than_30_prompts_cannot_tell_and_the_page_says_so() -> None:
     assert said == "One cannot tell whether iteration 3 helped: it wins on 63 % of only 29 held-out prompts"
     assert "beats the base model" in sentences.headline(of_prompts(30).models).claim
     assert {cell.warning for cell in cells(tables.win_rates(of_prompts(29).models))["likelihood"]} == {"cannot tell"}
+
+
+def test_where_judges_compared_prompts_without_constraints_alone_the_page_says_so() -> None:
+    data = full()
+    assert "without constraints" not in _judged_words(data)
+    fewer = dataclasses.replace(data, models=[dict(model) | {"judged": 80} for model in data.models])
+    said = _judged_words(fewer)
+    assert "beats the base model on 63 % of 80 held-out prompts without constraints (" in said
+    for words in (
+        "base model’s, on the same held-out prompts without constraints. Bars",
+        "The divergence from the base is that of answers to prompts without constraints.",
+        "Answers to held-out prompts without constraints are compared.",
+        "a prompt of the evaluation without constraints beats the base’s",
+        "A win rate is the mean over held-out prompts without constraints of 1",
+    ):
+        assert words in said
+    few = dataclasses.replace(data, models=[dict(model) | {"judged": 29} for model in data.models])
+    assert cells(standing.standing(few.models))["Iteration 3"][0].warning == "cannot tell"
+    assert "only 29 held-out prompts without constraints" in _judged_words(few)
+
+
+def _judged_words(data: ReportData) -> str:
+    """The page's words, those about the demands of prompts apart."""
+    return " ".join(render(data).replace(formats.SPACE, " ").split())
 
 
 def test_few_constrained_prompts_cannot_tell_either() -> None:

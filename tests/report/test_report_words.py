@@ -13,7 +13,7 @@ from pairloop.report.page import render
 def test_rounding_never_moves_an_interval_onto_or_across_the_border() -> None:
     def claim(low: float, rate: float, high: float) -> str:
         win_rate = {"judge": {"win_rate": rate, "low": low, "high": high, "teacher": False}}
-        said = sentences.headline([{"win_rate": {}}, {"prompts": 900, "win_rate": win_rate}])
+        said = sentences.headline([{"win_rate": {}}, {"prompts": 900, "judged": 900, "win_rate": win_rate}])
         return f"{said.claim} {said.qualifier}".replace("\N{NO-BREAK SPACE}", " ")
 
     assert "beats the base model on 54.1 % of 900" in claim(0.504, 0.541, 0.57)
