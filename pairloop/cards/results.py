@@ -14,7 +14,8 @@ def evaluated(found: Mapping[str, Any]) -> list[Any]:
             measured ifeval, lm_eval and annotated.
     """
     metrics = found["metrics"]
-    rates = [one for judge, rate in metrics["win_rate"].items() for one in _rates(judge, rate)]
+    found_by = metrics["win_rate"].items()
+    rates = [one for judge, rate in found_by for one in _rates(judge, rate, metrics["judged"])]
     return [
         *rates,
         *_constraints(metrics["constraints"]),
@@ -24,8 +25,8 @@ def evaluated(found: Mapping[str, Any]) -> list[Any]:
     ]
 
 
-def _rates(judge: str, rate: Mapping[str, Any]) -> Iterator[Any]:
-    more = {"judge": judge, "ranked_the_training_pairs": bool(rate["teacher"])}
+def _rates(judge: str, rate: Mapping[str, Any], prompts: int) -> Iterator[Any]:
+    more = {"judge": judge, "ranked_the_training_pairs": bool(rate["teacher"]), "prompts": prompts}
     yield _held_out("win_rate", f"win rate against the base model, by {judge}", rate, "win_rate", more)
     if rate.get("length_controlled") is not None:
         name = f"length-controlled win rate, by {judge}"

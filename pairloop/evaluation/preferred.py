@@ -146,14 +146,15 @@ def judged(by: Judge, own: Sequence[Row], base: Sequence[Row] | None, resamples:
         seed: the run's seed.
 
     Returns:
-        layer, depth, regularisation and accuracy of the judge, and win_rate with low and high, and length_controlled,
-        over all samples, a tie being half; these four are None for iteration 0.
+        layer, depth, regularisation and accuracy of the judge, prompts, and win_rate with low and high, and
+        length_controlled, over all samples, a tie being half; these four are None for iteration 0.
     """
     described = {
         "layer": by.head.layer,
         "depth": by.head.depth,
         "regularisation": by.regularisation,
         "accuracy": by.accuracy,
+        "prompts": len(own),
     }
     if base is None:
         return described | dict.fromkeys(("win_rate", "low", "high", "length_controlled"))

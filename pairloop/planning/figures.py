@@ -50,11 +50,17 @@ def head(plan: Plan, results: Path) -> list[str]:
         f"{params.iterations} iterations of {params.base.model}: {plan.base.parameters:,.0f} parameters, "
         f"{plan.base.source}",
         f"{params.generate.engine}, {params.rank.ranker}, {train.method} with beta {train.beta:g} and learning rate "
-        f"{train.learning_rate:g}, {pairs} pairs a step; judged by {', '.join(params.eval.judges)}{_answers(params)}",
+        f"{train.learning_rate:g}, {pairs} pairs a step; judged by {_judged(params)}{_answers(params)}",
         f"on {plan.machine.name}: {told} by the stated model, {speed}FLOP/s{' each' * (plan.machine.count > 1)}",
         f"prompts of {plan.counts.prompt:.0f} tokens, responses of {plan.counts.response:.0f}: {plan.counts.source}",
     ]
     return [line for text in texts for line in table.wrapped(text)]
+
+
+def _judged(params: Params) -> str:
+    """Who compares which prompts' answers."""
+    which = " on prompts without constraints" if params.eval.judged == "unconstrained" else ""
+    return ", ".join(params.eval.judges) + which
 
 
 def _answers(params: Params) -> str:

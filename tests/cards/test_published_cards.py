@@ -29,7 +29,15 @@ TRAINED: dict[str, Any] = {
     "after": {"accuracy": 0.8, "margin": 0.1234, "logp_accuracy": 0.6},
 }
 METRICS: dict[str, Any] = {
-    **{"prompts": 120, "few": False, "samples": 1, "temperature": 1.0, "mean_words": 33.3, "truncated_share": 0.367},
+    **{
+        "prompts": 120,
+        "judged": 120,
+        "few": False,
+        "samples": 1,
+        "temperature": 1.0,
+        "mean_words": 33.3,
+        "truncated_share": 0.367,
+    },
     "win_rate": {
         "specialist": {"win_rate": 0.73, "low": 0.65, "high": 0.81, "length_controlled": 0.72, "teacher": True},
         "likelihood": {
@@ -75,6 +83,17 @@ def test_a_models_header_keeps_its_lineage_and_has_every_win_rate_with_its_inter
     assert found["length-controlled win rate, by specialist"][0] == 0.72
     assert "length-controlled win rate, by likelihood" not in found
     assert found["prompts whose constraints all hold"][1]["prompts"] == 43
+
+
+def test_where_judges_compared_prompts_without_constraints_alone_the_card_says_so(made: str) -> None:
+    words = "Judges compared the answers to 80 prompts without constraints: win rates are of those.\nIntervals are"
+    assert results(card(made))["win rate against the base model, by likelihood"][1]["prompts"] == 120
+    assert "without constraints" not in card(made)
+    some = model_card(made, RUN, {"metrics": METRICS | {"judged": 80}})
+    assert words in some and "are few" not in some
+    assert results(some)["win rate against the base model, by likelihood"][1]["prompts"] == 80
+    few = model_card(made, RUN, {"metrics": METRICS | {"judged": 29}})
+    assert "- The prompts without constraints are few: no win rate is more than a hint.\n" in few
 
 
 def test_what_else_was_measured_is_there_too(made: str) -> None:

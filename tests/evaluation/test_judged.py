@@ -13,9 +13,11 @@ from pairrm_data import write_checkpoints
 from pairloop.errors import DataError
 from pairloop.evaluation import judging
 from pairloop.files import records
+from pairloop.params import parse
 from pairloop.prompts import slices
 from pairloop.rankers import together
 from pairloop.rankers.reading import Reader
+from stages import pool
 
 Found = tuple[Path, list[dict[str, Any]], set[str]]
 """A folder, the metrics of iterations 0 to 2, and the prompts whose answers a judge or the base was asked about."""
@@ -127,6 +129,9 @@ def test_prompts_that_all_have_constraints_are_refused_before_anything_is_answer
     slices.refuse_few_judged(demanding[:2] + rows[2:], "unconstrained", "eval.jsonl")
     with pytest.raises(DataError, match=r"of the 4 prompts of eval\.jsonl that are evaluated 1 have no"):
         slices.refuse_few_judged(demanding[:3] + rows[3:], "unconstrained", "eval.jsonl")
+    params = parse({"eval": {"prompts": 4, "judged": "unconstrained"}})
+    with pytest.raises(DataError, match=r"eval\.judged is unconstrained, but of the 4 prompts of data/prompts/eval"):
+        pool.refuse_too_long([], demanding, params, Path("no model is read"))
     records.write(Path("eval.parquet"), records.PROMPT, [demanding])
     found = invoke(0, tiny_base, tiny_base, {"eval": {"judged": "unconstrained"}})
     assert (found.exit_code, Path("answers_0.parquet").exists()) == (1, False)

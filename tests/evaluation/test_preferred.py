@@ -62,6 +62,7 @@ def test_a_judge_of_the_preferences_prefers_answers_like_the_chosen_ones(read: t
     found = preferred.judged(by, kind, curt, 200, 0)
     other_way = preferred.judged(by, curt, kind, 200, 0)
     assert found["win_rate"] > 0.9 and other_way["win_rate"] == pytest.approx(1 - found["win_rate"])
+    assert found["prompts"] == len(kind)
     assert preferred.judged(by, kind, kind, 200, 0)["win_rate"] == 0.5
     assert preferred.judged(by, kind, None, 200, 0)["win_rate"] is None
 

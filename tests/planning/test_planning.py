@@ -1,5 +1,6 @@
 """What a plan says of time, memory and disk, against runs that were measured and figures that are published."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
@@ -257,6 +258,19 @@ def test_a_table_fits_a_hundred_columns_and_sums_what_runs(stated: dict[str, Est
 
 def test_a_clock_reads_as_people_say_it() -> None:
     assert [table.duration(seconds) for seconds in (45, 1500, 7300)] == ["45 s", "25 min", "2.0 h"]
+
+
+def test_the_share_of_prompts_that_judges_compare_is_that_of_the_prompts_that_are_answered(tmp_path: Path) -> None:
+    source = tmp_path / "eval.jsonl"
+    rows = [{"prompt": str(n)} | ({"constraints": [{"kind": "json"}]} if n < 3 else {}) for n in range(8)]
+    source.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    asked: dict[str, Any] = {"pool": {"eval_source": str(source)}}
+    found = [parameters.parse(asked | {"eval": {"prompts": n, "judged": "unconstrained"}}) for n in (4, 8)]
+    assert [measured.unconstrained(params) for params in found] == [0.25, 0.625]
+    elsewhere = parameters.parse({"pool": {"eval_source": "hf:a/b"}})
+    assert measured.unconstrained(elsewhere) == 1.0
+    counts = amounts.Counts(56.0, 60.0, "as assumed", unconstrained=0.625)
+    assert [work.compared_prompts(params, counts) for params in (found[1], elsewhere)] == [5, 120]
 
 
 def test_published_pairs_are_planned_without_sampling_and_ranking() -> None:
