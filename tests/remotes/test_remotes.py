@@ -1,8 +1,9 @@
 """Remotes of one's own as docs/remotes.md sets them up, against real servers: what arrives, and what failures leave.
 
-The run is that of the smoke recipe, of one iteration, with one large file beside it, on which transfers are cut off.
+The run is that of the smoke recipe, with one large file beside it, on which transfers are cut off.
 """
 
+import json
 import os
 import re
 import shlex
@@ -17,9 +18,11 @@ from pathlib import Path
 import pytest
 import remote_servers
 import yaml
-from conftest import ROOT, Project, new_project
+from conftest import ROOT, Project, dry_make, new_project
 from remote_servers import Server
 from stage_runs import stages
+
+from stages import artifacts, publish
 
 pytestmark = pytest.mark.clients
 
@@ -97,9 +100,10 @@ def ssh(folder: Path) -> Remote:
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The smoke recipe with one iteration, run in this process, and a large file; nothing is pushed."""
+    """The smoke recipe, run in this process as what is to be published, and a large file; nothing is pushed."""
     project = new_project(tmp_path_factory.mktemp("ran") / "project")
-    project.run(sys.executable, "-m", "stages.schedule", "--write", "iterations=1")
+    values = yaml.safe_load((project.folder / "params.yaml").read_text())
+    (project.folder / publish.PARAMETERS).write_text(publish.parameters(values))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project.folder)
         patch.setenv("DVC_ROOT", str(project.folder))
@@ -228,25 +232,35 @@ def test_a_pull_that_is_cut_off_leaves_nothing_half_there_and_the_next_brings_al
 
 
 def test_another_project_gets_imports_and_opens_a_split(pushed: Project, clone: Project, tmp_path: Path) -> None:
+    had_by_another(pushed, clone, tmp_path / "other")
+
+
+def had_by_another(owner: Project, clone: Project, folder: Path) -> None:
+    """Get, import and open what a clone does not have itself, from another project."""
     import dvc.api
 
-    wanted = (pushed.folder / SPLIT).read_bytes()
-    other = Project(tmp_path / "other")
+    wanted = (owner.folder / SPLIT).read_bytes()
+    other = Project(folder)
     other.folder.mkdir()
     other.run("git", "init", "-q")
     other.run("dvc", "init", "-q")
     other.run("dvc", "get", str(clone.folder), SPLIT)
     other.run("dvc", "import", str(clone.folder), OTHER)
     assert (other.folder / Path(SPLIT).name).read_bytes() == wanted
-    assert (other.folder / Path(OTHER).name).read_bytes() == (pushed.folder / OTHER).read_bytes()
+    assert (other.folder / Path(OTHER).name).read_bytes() == (owner.folder / OTHER).read_bytes()
     assert yaml.safe_load((other.folder / f"{Path(OTHER).name}.dvc").read_text())["deps"][0]["repo"]["rev_lock"]
     with dvc.api.open(SPLIT, repo=str(clone.folder), mode="rb") as file:
         assert file.read() == wanted
 
 
-def test_an_experiment_travels_with_its_data(remote: Remote, pushed: Project, clone: Project, tmp_path: Path) -> None:
-    tried = pushed.copy(tmp_path / "tried")
-    origin = tmp_path / "origin"
+def test_an_experiment_travels_with_its_data(pushed: Project, clone: Project, tmp_path: Path) -> None:
+    experiment_travels(pushed, clone, tmp_path)
+
+
+def experiment_travels(owner: Project, clone: Project, folder: Path, *pushing: str) -> None:
+    """Save an experiment with another large file, push it with some options, and apply it in a clone."""
+    tried = owner.copy(folder / "tried")
+    origin = folder / "origin"
     tried.run("git", "init", "-q", "--bare", str(origin))
     for project in (tried, clone):
         project.run("git", "remote", "add", "shared", str(origin))
@@ -254,7 +268,7 @@ def test_an_experiment_travels_with_its_data(remote: Remote, pushed: Project, cl
     (tried.folder / LARGE).unlink()
     (tried.folder / LARGE).write_bytes(b"another")
     tried.run("dvc", "exp", "save", "--name", "smaller")
-    tried.run("dvc", "exp", "push", "shared", "smaller")
+    tried.run("dvc", "exp", "push", *pushing, "shared", "smaller")
     clone.run("dvc", "exp", "pull", "shared", "smaller")
     clone.run("dvc", "exp", "apply", "smaller")
     assert (clone.folder / LARGE).read_bytes() == b"another"
@@ -279,14 +293,74 @@ def test_what_is_damaged_in_the_remote_does_not_arrive_and_is_mended_by_the_page
     assert (clone.folder / SPLIT).read_bytes() == whole
 
 
+NEEDED = {
+    *("data/pool.parquet", "data/iteration_0/answers.parquet", "data/iteration_3/answers.parquet", OTHER),
+    *("models/iteration_0", "models/iteration_3", "models/teacher"),
+}
+"""What a fourth iteration and its evaluation read of three that are done."""
+
+MADE_ANEW = {"report/iterations.json", "report/curves.json", "data/README.md"}
+"""What tells of all iterations."""
+
+
 @pytest.mark.parametrize("remote", [s3], indirect=True)
-def test_an_iteration_more_fetches_only_what_it_needs(clone: Project) -> None:
-    clone.run("dvc", "exp", "run", "--pull", "--allow-missing", "-S", "iterations=4", "generate@2")
-    assert (clone.folder / "data/iteration_2/responses.parquet").is_file()
-    md5s = clone.md5s()
-    assert md5s["models/iteration_1"] in cached(clone)
-    assert not cached(clone) & {md5s[SPLIT], md5s["data/iteration_1/responses.parquet"], md5s["models/teacher"]}
+def test_an_iteration_more_fetches_only_what_it_needs_and_is_named_by_the_next_publish(clone: Project) -> None:
+    before, pipeline = clone.md5s(), clone.folder / "dvc.yaml"
+    clone.run("dvc", "exp", "run", "--pull", "--allow-missing", "-S", "iterations=4")
+    assert {path for path, md5 in before.items() if md5 in cached(clone)} == NEEDED
     assert not (clone.folder / LARGE).exists()
+    after = clone.md5s()
+    assert {path for path, md5 in before.items() if after[path] != md5} <= MADE_ANEW
+    assert {"models/iteration_4", "data/train_iteration_4.parquet", "data/iteration_4/answers.parquet"} <= set(after)
+    assert (clone.folder / "models/iteration_4/adapter_model.safetensors").is_file()
+    rows = json.loads((clone.folder / "report/iterations.json").read_text())
+    assert [row["iteration"] for row in rows] == [0, 1, 2, 3, 4]
+    assert "iteration-4" not in artifacts.names(pipeline.read_text())
+    [naming] = made("publish", verb="stages.artifacts")
+    clone.run(*naming)
+    assert yaml.safe_load(pipeline.read_text())["artifacts"]["iteration-4"]["path"] == "models/iteration_4"
+
+
+@pytest.mark.parametrize("remote", [s3, ssh], indirect=True)
+def test_what_is_published_is_pulled_from_there(remote: Remote, ran: Project, tmp_path: Path) -> None:
+    project, address = for_publishing(remote, ran, tmp_path / "project", remote.names)
+    [publishing] = made("publish", f"TO={address}", verb="stages.publish")
+    assert f"Others read the run at {address}" in project.run(*publishing).stdout
+    project.run("git", "add", ".dvc/config")
+    project.run("git", "commit", "-q", "-m", "Publish")
+    clone = cloned(project, tmp_path / "clone")
+    shutil.rmtree(clone.folder / publish.FOLDER)
+    clone.run("dvc", "pull")
+    assert "up to date" in clone.run("dvc", "status").stdout
+
+
+@pytest.mark.parametrize("remote", [s3], indirect=True)
+def test_what_a_server_refuses_is_not_published(remote: Remote, ran: Project, tmp_path: Path) -> None:
+    project, address = for_publishing(remote, ran, tmp_path / "project", remote.names | remote.wrong)
+    [publishing] = made("publish", f"TO={address}", verb="stages.publish")
+    found = project.run(*publishing, check=False)
+    assert found.returncode == 1 and "Traceback" not in found.stderr
+    assert "Forbidden" in found.stderr and f"the push to {address} failed" in found.stderr
+    assert not (project.folder / publish.FOLDER).exists()
+    assert project.run("git", "status", "--porcelain").stdout == ""
+
+
+def for_publishing(remote: Remote, ran: Project, folder: Path, names: dict[str, str]) -> tuple[Project, str]:
+    """A run without the large file, and a place to publish it, with its options as the page says."""
+    project = ran.copy(folder)
+    project.run("git", "rm", "-q", f"{LARGE}.dvc")
+    [(shown, own)] = [pair for pair in names.items() if pair[0].startswith(("s3://", "ssh://"))]
+    names = {"mine": publish.PUBLIC} | names | {shown: f"{own}-published"}
+    for local in (False, True):
+        remote.set_up(project, names, local)
+    project.commit("Say what readers need")
+    return project, names[shown]
+
+
+def made(*words: str, verb: str) -> list[list[str]]:
+    """The commands of a target of the Makefile that run one verb."""
+    lines = [shlex.split(line) for line in dry_make(*words).splitlines() if f"-m {verb} " in f"{line} "]
+    return [[sys.executable, *line[1:]] for line in lines]
 
 
 @pytest.fixture(scope="module")
@@ -298,6 +372,7 @@ def web(ran: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tupl
     beside.set_up(owner, beside.names, local=False)
     owner.run("dvc", "push")
     owner.run("dvc", "remote", "remove", "mine")
+    owner.run("dvc", "remote", "add", "--local", "store", str(beside.place))
     server, address = remote_servers.http(beside.place, folder / "log")
     names = {"https://data.example.org/pairloop": address}
     remote = Remote("HTTP, for reading", names, beside.place, server, beside.replace)
@@ -329,6 +404,23 @@ def test_over_http_a_clone_pulls_and_another_project_opens_but_nobody_pushes(
     clone.run("dvc", "add", "new.txt")
     found = clone.run("dvc", "push", "new.txt", check=False)
     assert found.returncode and "1 files failed to upload" in found.stderr and "Traceback" not in found.stderr
+
+
+def test_over_http_another_project_gets_imports_and_opens_a_split(web: tuple[Remote, Project], tmp_path: Path) -> None:
+    had_by_another(web[1], reader(web, tmp_path), tmp_path / "other")
+
+
+def test_an_experiment_that_is_pushed_to_the_folder_behind_is_pulled_over_http(
+    web: tuple[Remote, Project], tmp_path: Path
+) -> None:
+    experiment_travels(web[1], reader(web, tmp_path), tmp_path, "--remote", "store")
+
+
+def reader(web: tuple[Remote, Project], folder: Path) -> Project:
+    """A clone that knows the web server alone."""
+    clone = cloned(web[1], folder / "clone")
+    (clone.folder / ".dvc/config.local").unlink()
+    return clone
 
 
 def test_what_is_damaged_behind_a_web_server_does_not_arrive(web: tuple[Remote, Project], tmp_path: Path) -> None:
