@@ -11,7 +11,8 @@ from statistics import fmean
 import click
 
 from pairloop.errors import DataError, PairloopError, ParameterError
-from pairloop.params import KINDS, Kind, Params
+from pairloop.params import KINDS, Params
+from pairloop.params.rankers import Kind
 from pairloop.rankers import scoring
 from pairloop.samplers import Sampler, Sampling
 from pairloop.serving import BASE, picking, side_by_side
