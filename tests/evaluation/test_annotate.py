@@ -136,7 +136,7 @@ def test_what_decides_a_verdict_is_recorded_and_the_key_is_nowhere(serve: Serve,
     assert config["fn_completion_parser"] == "logprob_parser" and "{output_1}" in config["prompt_template"]
     assert {request["body"]["model"] for request in server.requests} == {"any/Judge-Instruct"}
     assert {request["key"] for request in server.requests} == {f"Bearer {KEY}"}
-    assert not [path for path in project.folder.rglob("*") if path.is_file() and KEY in path.read_text()]
+    assert not [path for path in project.folder.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
 
 
 def test_nothing_is_asked_twice_after_a_kill(serve: Serve, project: Run) -> None:
