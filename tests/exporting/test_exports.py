@@ -202,6 +202,7 @@ def test_a_card_is_valid_and_names_a_base_only_where_the_hub_has_it(tmp_path: Pa
     card.write(Exported(3, BASE, "merged", "float32", 0.5), tmp_path)
     found = ModelCard.load(tmp_path / "README.md")
     assert found.data.base_model is None and found.data.license == "apache-2.0"
+    assert found.data.library_name == "transformers"
     assert "# pypi:some-model==1.0, iteration 3 of DPO, moved on by 0.5\n" in found.content
     card.write(Exported(3, BaseName("owner/name", None, "mit", "hf"), "gguf-q8_0", "q8_0"), tmp_path, "a.gguf")
     found = ModelCard.load(tmp_path / "README.md")

@@ -15,9 +15,13 @@ SEEN = ("data", "models", "results", "report", "dvc.lock", "dvc.yaml", "params.y
 def test_a_word_is_found_in_a_table_that_is_packed_and_in_a_folder(tmp_path: Path) -> None:
     from pairloop.files import records
 
-    row = {"prompt_id": "1", "prompt": "the word wherewithal" * 99, "source": "a", "constraints": None}
-    records.write(tmp_path / "in" / "a.parquet", records.PROMPT, [[row] * 99])
-    assert [*holding(tmp_path, "wherewithal")] == [str(tmp_path / "in" / "a.parquet")]
+    # Packed by its parts, and between the first and the last text, which a table's statistics hold as they are.
+    prompts = ("a", "the where and the withal, " * 9 + "wherewithal", "z")
+    rows = [{"prompt_id": "1", "prompt": prompt, "source": "a", "constraints": None} for prompt in prompts]
+    path = tmp_path / "in" / "a.parquet"
+    records.write(path, records.PROMPT, [rows])
+    assert b"wherewithal" not in path.read_bytes()
+    assert [*holding(tmp_path, "wherewithal")] == [str(path)]
     assert not holding(tmp_path, "whereas")
 
 
