@@ -287,6 +287,8 @@ def test_dvc_runs_it_and_a_new_budget_asks_nothing_anew(serve: Serve, project: R
         target = whole.folder / "results" / f"iteration_{number}" / "model_outputs.json"
         target.parent.mkdir(parents=True)
         shutil.copy(project.folder / name, target)
+    (whole.folder / "data").mkdir(exist_ok=True)
+    shutil.copy(project.folder / "eval.parquet", whole.folder / "data")
     whole.run("dvc", "repro", "--single-item", "annotate@iteration_1")
     result = whole.folder / "results" / "annotated" / "iteration_1" / "result.json"
     before = result.read_text()
