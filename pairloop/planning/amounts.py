@@ -50,7 +50,7 @@ class Counts:
     """Where they come from."""
 
     pairs: float = 1.0
-    """Share of the prompts that give a pair."""
+    """Share of the pairs that are asked for that prompts give."""
 
     unconstrained: float = 1.0
     """Share of the held-out prompts that have no constraints."""
