@@ -38,7 +38,8 @@ def test_every_held_out_prompt_is_read_with_the_verdicts_that_the_scores_give(re
     judgements = json.loads((results / "iteration_2" / "judgements.json").read_text())
     assert len(data.answers) == len(judgements) == data.models[2]["prompts"]
     for judge, rate in data.models[2]["win_rate"].items():
-        won = [row["wins"][2][judge] for row in data.answers]
+        won = [row["wins"][2][judge] for row in data.answers if row["wins"][2]]
+        assert len(won) == data.models[2]["judged"]
         assert sum(won) / len(won) == pytest.approx(rate["win_rate"], abs=1e-4)
     assert all(row["source"] for row in data.answers)
 
