@@ -74,6 +74,7 @@ def prepare(folder: Path, prompts: int, responses: int) -> None:
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     params["generate"] |= {"n": responses}
     params["rank"] |= {"ranker": "verifiable"}
+    params["pair"] |= {"strategy": "best_worst"}
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     (folder / "base").mkdir()
     records.write_json(folder / "base" / "model.json", references.pin("random:0", None, references.cache_root()))

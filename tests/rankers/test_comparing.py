@@ -158,7 +158,7 @@ def test_what_was_answered_and_scored_once_is_read_and_another_judge_answers_not
 
     def stored_by(iteration: int, model: Path, held_out: str, *judges: str) -> int:
         """How many shards evaluating an iteration stores: three of six prompts for each thing that it computes."""
-        values["eval"] |= {"judges": list(judges), "shard_prompts": 2}
+        values["eval"] |= {"judges": list(judges), "shard_prompts": 2, "temperatures": [1.0]}
         (tmp_path / "params.yaml").write_text(yaml.safe_dump(values))
         before = shards_in(tmp_path)
         files = [held_out, "none", f"answers{iteration}.parquet", f"eval{iteration}"]
