@@ -60,7 +60,14 @@ def main(
 
 def _refuse_without_teacher(ranking: scoring.Ranking) -> None:
     teacher, taught = ranking.places.teacher, {"specialist", "encoder"}
-    if taught & {ranking.kind, *(member.kind for _, member in ranking.members)} and not teacher.is_dir():
+    if not taught & {ranking.kind, *(member.kind for _, member in ranking.members)}:
+        return
+    if (teacher / "unused.json").exists():
+        raise DataError(
+            f"{teacher}: this run trained no ranker, since another one ranks. --ranker likelihood needs none; "
+            "`dvc exp run -S +recipe=specialist` trains one"
+        )
+    if not teacher.is_dir():
         raise DataError(
             f"{teacher}: there is no ranker yet. `dvc pull teach` brings it, or `dvc repro teach` makes it; "
             "--ranker likelihood needs none"

@@ -1,5 +1,6 @@
 """Lines from the standard input are answered by the base and an iteration, side by side or the best of several."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,15 @@ def test_the_score_of_the_picked_answer_stands_under_it(here: Path) -> None:
     assert found.exit_code == 0 and found.output.count(" by likelihood: the best") == 2
     assert flat("the best of 4, mean -") in flat(found.output)
     assert not list(here.parent.glob(".dvc/tmp/pairloop/*"))  # what people type is not kept
+
+
+def test_a_run_that_trained_no_ranker_says_so_before_the_first_line(here: Path) -> None:
+    (here / "teacher").mkdir()
+    (here / "teacher" / "unused.json").write_text('{"ranker": "verifiable"}')
+    found = said("Hi\n", "--best-of", "4", "--ranker", "specialist")
+    shutil.rmtree(here / "teacher")
+    assert found.exit_code == 1 and "models/teacher: this run trained no ranker" in found.output
+    assert found.output.count("\n") == 1
 
 
 def test_where_a_program_ranks_the_likelihood_picks_since_a_line_has_no_constraints(here: Path) -> None:
