@@ -50,7 +50,8 @@ class Run:
 
     def command(self, name: str = "iteration_1", own: str = "own.json") -> list[str]:
         values = yaml.safe_load((ROOT / "params.yaml").read_text())
-        values["eval"] |= {"judges": ["likelihood", "alpaca_eval"], "annotator": "open_weights"} | self.settings
+        usual = {"judges": ["likelihood", "alpaca_eval"], "annotator": "open_weights", "judged": "all"}
+        values["eval"] |= usual | self.settings
         (self.folder / "params.yaml").write_text(yaml.safe_dump(values))
         shutil.copytree(ROOT / "conf" / "annotator", self.folder / "conf" / "annotator", dirs_exist_ok=True)
         arguments = ["eval.parquet", own, "reference.json", "conf/annotator", f"results/annotated/{name}"]
