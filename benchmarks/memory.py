@@ -4,7 +4,8 @@
 
 The sampler emits recorded text (the project's own prompts, one after the other) and the ranker gives each text a
 number, so that nothing is measured but what the stages themselves hold. The tokenizer is real, the model is not loaded.
-Beside each peak stands that of the same stage with 512 prompts: interpreter, libraries and two full row groups.
+Beside each peak stands that of the same stage with 768 prompts: interpreter, libraries and two full row groups
+of whatever is read and written, train splits too, which are without the held-out prompts.
 """
 
 import json
@@ -22,7 +23,7 @@ from typing import Any
 import click
 
 ROOT = Path(__file__).parents[1]
-FEW = 512
+FEW = 768
 
 
 class Recorded:
