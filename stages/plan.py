@@ -168,7 +168,7 @@ def _counts(params: Params, run: Any) -> Counts:
     """Lengths as the run that is here had them, if it read and sampled in the same way; else as assumed."""
     had = measured.lengths(RESULTS) if run and measured.same_lengths(params, run[0][0]) else None
     found = had or measured.assumed(params, measured.characters(Path(params.pool.source)))
-    return replace(found, pairs=measured.paired(params), unconstrained=measured.unconstrained(params))
+    return measured.shared(found, params)
 
 
 def _factors(params: Params, run: Any, machine: Machine) -> dict[str, float]:
@@ -177,8 +177,7 @@ def _factors(params: Params, run: Any, machine: Machine) -> dict[str, float]:
     if had is None or not measured.alike(RESULTS, machine.device):
         return {}
     iterations, seconds = run
-    first = iterations[0]
-    had = replace(had, pairs=measured.paired(first), unconstrained=measured.unconstrained(first))
+    had = measured.shared(had, iterations[0])
     own = size.of(iterations[0].base.model, _at_hand(iterations[0]))
     found = estimate.factors(seconds, work.run(iterations, own, had), iterations[0], own, machine)
     return {verb: factor for verb, factor in found.items() if measured.same_speed(verb, params, iterations[0])}

@@ -22,7 +22,7 @@ def test_a_command_of_the_page_composes(command: str, monkeypatch: pytest.Monkey
     monkeypatch.chdir(ROOT)
     changes = [word for word in shlex.split(command) if word != "-S"]
     assert changes and all("=" in change for change in changes)
-    whole = any(change.startswith(("+recipe", "'+recipe")) for change in changes)
+    whole = any(change.startswith("+recipe=") for change in changes)
     start = () if whole else ("+recipe=specialist",)
     before, after = (OmegaConf.to_container(composed(words)) for words in (start, (*start, *changes)))
     params.parse(after)

@@ -27,6 +27,8 @@ def model_card(
     """
     from huggingface_hub import ModelCard, ModelCardData
 
+    from pairloop.evaluation.comparison import FEW
+
     card: Any = ModelCard(made)
     measured = results.evaluated(found)
     data = ModelCardData(**card.data.to_dict())
@@ -38,6 +40,7 @@ def model_card(
     metrics, watch = found["metrics"], found.get("watch") or {}
     words: dict[str, Any] = {
         "metrics": metrics,
+        "few_judged": metrics["judged"] < FEW,
         "before": before,
         "measured": measured,
         "measured_of": measured_of,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -65,12 +66,14 @@ def characters(source: Path) -> float | None:
     return sum(found) / len(found) if found else None
 
 
-def paired(params: Params) -> float:
-    """Share of the pairs that are asked for that prompts give: half where a program ranks, which many responses tie by.
+def shared(counts: Counts, params: Params) -> Counts:
+    """The same lengths, with the shares that follow from the parameters.
 
-    The half is what the default run had: 447 of 900.
+    Of the pairs that are asked for prompts give half where a program ranks, by which many responses tie: 447 of 900 in
+    the default run.
     """
-    return 0.5 if params.rank.ranker == "verifiable" else 1.0
+    paired = 0.5 if params.rank.ranker == "verifiable" else 1.0
+    return replace(counts, pairs=paired, unconstrained=unconstrained(params))
 
 
 def unconstrained(params: Params) -> float:

