@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from math import fsum
 from pathlib import Path
 
@@ -73,17 +74,24 @@ def _unrefused(policy: Policy, harmless: Sequence[Row], means: Means) -> list[Ro
 
 
 def _sampled(policy: Policy, settings: Sequence[Setting], prompts: Sequence[Row], means: Means) -> list[Answers]:
-    """All answers in each setting, those to pick from among them; the model is loaded once."""
-    found = []
-    for setting in settings:
-        own = means.params.eval
-        sampling = Sampling(setting.temperature, own.top_p, own.top_k, own.max_new_tokens)
-        speaker = _speaker(policy, sampling, own.shard_prompts, means)
-        shards = answers.answer(prompts, speaker, (means.params.seed, STREAM), max(setting.samples, setting.best_of))
-        said = means.collect(shards, len(prompts), _label(means, setting))
-        rows = [_row(*both, setting) for both in zip(prompts, said, strict=True)]
-        found.append(Answers(setting, rows, sum(sum(row["token_counts"]) for row in rows)))
-    return found
+    """All answers in each setting, those to pick from among them; prompts are read once for all settings."""
+    own = means.params.eval
+    counts = [max(setting.samples, setting.best_of) for setting in settings]
+    sampling = Sampling(settings[0].temperature, own.top_p, own.top_k, own.max_new_tokens)
+    wanted = [(setting.temperature, count) for setting, count in zip(settings, counts, strict=True)]
+    speaker = _speaker(policy, sampling, own.shard_prompts, means)
+    shards = answers.answer(prompts, speaker, (means.params.seed, STREAM), wanted)
+    said = means.collect(shards, len(prompts), _label(means, settings))
+    ends = list(accumulate(counts, initial=0))
+    return [
+        _answers(setting, prompts, [_part(row, start, end) for row in said])
+        for setting, (start, end) in zip(settings, pairwise(ends), strict=True)
+    ]
+
+
+def _answers(setting: Setting, prompts: Sequence[Row], said: Sequence[Row]) -> Answers:
+    rows = [_row(*both, setting) for both in zip(prompts, said, strict=True)]
+    return Answers(setting, rows, sum(sum(row["token_counts"]) for row in rows))
 
 
 def _speaker(policy: Policy, sampling: Sampling, shard_prompts: int, means: Means) -> Speaker:
@@ -99,9 +107,9 @@ def actors(params: Params, needs: Sequence[Path], parallel: int | None) -> ray.A
     return ray.Actors(params.ray, needs, parallel) if params.eval.engine == "ray" else None
 
 
-def _label(means: Means, setting: Setting) -> str:
-    main = setting == Setting(means.params.eval.temperatures[0])
-    return means.label if main else f"{means.label}, {setting}"
+def _label(means: Means, settings: Sequence[Setting]) -> str:
+    main = settings[0] == Setting(means.params.eval.temperatures[0])
+    return means.label if main else f"{means.label}, {settings[0]}"
 
 
 def _row(prompt: Row, said: Row, setting: Setting) -> Row:
@@ -143,7 +151,15 @@ def _places(own: Row) -> range:
     return range(len(own["scores"]))
 
 
+_EACH = ("responses", "finish_reasons", "token_counts", "token_ids", "logps", "token_logps")
+"""Columns of which each answer to a prompt has an entry."""
+
+
 def _only(row: Row, place: int) -> Row:
     """The row with one of its answers."""
-    lists = ("responses", "finish_reasons", "token_counts", "token_ids", "logps", "token_logps")
-    return row | {name: row[name] and [row[name][place]] for name in lists}
+    return _part(row, place, place + 1)
+
+
+def _part(row: Row, start: int, end: int) -> Row:
+    """The row with some of its answers."""
+    return row | {name: row[name] and row[name][start:end] for name in _EACH if name in row}

@@ -190,7 +190,8 @@ def evaluate(n: int, params: Params, size: Size, counts: Counts) -> Work:
     here = replace(counts, response=length)
     given = [max(setting.samples, setting.best_of) for setting in asked]
     scored = _evaluated(n, sum(setting.samples for setting in asked), params, size, here)
-    prompts, sampled = len(asked) * own.prompts * here.prompt, sum(given) * own.prompts * length
+    times = 1 + sum(bool(setting.moved_on) for setting in asked)  # a prompt is read once for all settings of a model
+    prompts, sampled = times * own.prompts * here.prompt, sum(given) * own.prompts * length
     return Work(
         f"eval@{n}",
         sum(given) * own.prompts,
@@ -198,7 +199,7 @@ def evaluate(n: int, params: Params, size: Size, counts: Counts) -> Work:
         2 * size.computed * prompts + sum(one.read for one in scored),
         sum(one.compared for one in scored),
         sampled=sampled + sum(one.sampled for one in scored),
-        together=_together(params.eval_sampler, own.prompts * max(given), own.shard_prompts * max(given)),
+        together=_together(params.eval_sampler, own.prompts * sum(given), own.shard_prompts * sum(given)),
         engine=params.eval_sampler,
         spread=own.engine == "ray",
         devices=params.vllm.tensor_parallel_size if params.eval_sampler == "vllm" else 1,

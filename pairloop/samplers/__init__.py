@@ -42,6 +42,9 @@ class Request:
     seeds: tuple[int, ...]
     """One 64-bit seed for each response wanted, from 0: the response's whole randomness."""
 
+    temperatures: tuple[float, ...] | None = None
+    """Of each response; None: that of the sampler's `Sampling` for all."""
+
 
 @dataclass(frozen=True)
 class Response:
@@ -60,6 +63,18 @@ class Response:
     """Log-probability of each of them at temperature 1, in nats; None where the engine gives none."""
 
 
+def temperatures_of(request: Request, sampling: Sampling) -> tuple[float, ...]:
+    """The temperature of each response that is wanted.
+
+    Raises:
+        ParameterError: there are not as many as seeds, or one is below 0.
+    """
+    found = (sampling.temperature,) * len(request.seeds) if request.temperatures is None else request.temperatures
+    if len(found) != len(request.seeds) or any(one < 0 for one in found):
+        raise ParameterError(f"temperatures {found}: needed are {len(request.seeds)}, one for each seed, at least 0")
+    return found
+
+
 class Sampler(Protocol):
     """Whatever answers prompts."""
 
@@ -74,6 +89,7 @@ class Sampler(Protocol):
 
         Raises:
             ModelError: a prompt is too long for the model, or the model cannot be sampled from.
+            ParameterError: a request's temperatures do not fit its seeds.
         """
         ...
 

@@ -125,14 +125,17 @@ class Speaker:
 
     def shards(self, requests: Sequence[Request]) -> Iterator[list[list[Response]]]:
         """As `sample`, a shard at a time."""
-        items = [{"prompt": request.prompt, "seeds": list(request.seeds)} for request in requests]
+        items = [asdict(request) for request in requests]
         # What goes elsewhere has nothing loaded.
         answer = replace(self, policy=replace(self.policy), elsewhere=None)._answer if self.elsewhere else self._answer
         for shard in shards.shards(items, self.shard_prompts, self.fingerprint, answer, self.scratch, self.elsewhere):
             yield [[Response(**response) for response in row["responses"]] for row in shard]
 
     def _answer(self, items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        requests = [Request(item["prompt"], tuple(item["seeds"])) for item in items]
+        requests = [
+            Request(item["prompt"], tuple(item["seeds"]), item["temperatures"] and tuple(item["temperatures"]))
+            for item in items
+        ]
         return [{"responses": [asdict(response) for response in own]} for own in self._sampler().sample(requests)]
 
     def _engine(self) -> dict[str, Any]:
@@ -152,17 +155,26 @@ class Speaker:
         return Engine(self.vllm, self.policy.dtype, self.batch_invariant)
 
 
-def answer(rows: Sequence[Row], speaker: Speaker, streams: tuple[int | str, ...], samples: int) -> Iterator[list[Row]]:
+def answer(
+    rows: Sequence[Row],
+    speaker: Speaker,
+    streams: tuple[int | str, ...],
+    samples: int | Sequence[tuple[float, int]],
+) -> Iterator[list[Row]]:
     """Rows of records.RESPONSE, a shard at a time.
 
     Args:
         rows: what to answer; `prompt_id` and `prompt` are read.
         speaker: who answers, and how.
         streams: what the random streams depend on besides prompt_id and sample index: (seed, iteration) in the loop.
-        samples: responses per prompt.
+        samples: responses per prompt; or several temperatures, and how many responses at each. They follow one another
+            in a row, and a prompt is read once for all. Each temperature draws from the same streams.
     """
+    wanted = [(speaker.sampling.temperature, samples)] if isinstance(samples, int) else samples
+    temperatures = tuple(temperature for temperature, count in wanted for _ in range(count))
+    drawn = [k for _, count in wanted for k in range(count)]
     requests = [
-        Request(row["prompt"], tuple(shards.seed_of(*streams, row["prompt_id"], k) for k in range(samples)))
+        Request(row["prompt"], tuple(shards.seed_of(*streams, row["prompt_id"], k) for k in drawn), temperatures)
         for row in rows
     ]
     done = 0

@@ -1,5 +1,5 @@
-"""Keys and values of many rows in buffers made once: a step writes one token in place and a finished row costs a copy
-of one row, where transformers' DynamicCache copies everything each time."""
+"""Keys and values of many rows in buffers that grow now and then: a step writes one token in place and a finished row
+costs a copy of one row, where transformers' DynamicCache copies everything each time."""
 
 import copy
 from collections.abc import Sequence
@@ -12,16 +12,19 @@ from transformers.cache_utils import Cache, DynamicLayer, DynamicSlidingWindowLa
 
 from pairloop.errors import ModelError
 
+_COLUMNS = 32
+"""By how many tokens a buffer grows: most rows have ended before the longest has, and need no room by then."""
+
 
 class RowLayer(DynamicLayer):
     """One layer's keys and values. Columns before `length` hold what was read: the opening, padding, the rest."""
 
-    def __init__(self, like: torch.Tensor, values_like: torch.Tensor, rows: int, length: int, room: int) -> None:
+    def __init__(self, like: torch.Tensor, values_like: torch.Tensor, rows: int, length: int) -> None:
         super().__init__()
         self.dtype, self.device, self.is_initialized = like.dtype, like.device, True
         # Zeros, since what is masked out still enters sums with weight 0, and 0 times garbage may be NaN.
-        self.key_buffer = like.new_zeros(rows, like.shape[1], length + room, like.shape[3])
-        self.value_buffer = like.new_zeros(rows, values_like.shape[1], length + room, values_like.shape[3])
+        self.key_buffer = like.new_zeros(rows, like.shape[1], length, like.shape[3])
+        self.value_buffer = like.new_zeros(rows, values_like.shape[1], length, values_like.shape[3])
         self.rows = rows
         self.length = length
         self._show()
@@ -37,6 +40,10 @@ class RowLayer(DynamicLayer):
     def update(self, key_states: Any, value_states: Any, *_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Append keys and values [rows, heads, tokens, size] and return all, as views of the buffers."""
         end = self.length + key_states.shape[2]
+        if end > self.key_buffer.shape[2]:
+            self.key_buffer, self.value_buffer = (
+                self._grown(each, end + _COLUMNS) for each in (self.keys, self.values)
+            )
         self.key_buffer[: self.rows, :, self.length : end] = key_states
         self.value_buffer[: self.rows, :, self.length : end] = value_states
         self.length = end
@@ -49,6 +56,12 @@ class RowLayer(DynamicLayer):
             buffer[into, :, : self.length] = buffer[out_of, :, : self.length]
         self.rows = count
         self._show()
+
+    def _grown(self, states: torch.Tensor, columns: int) -> torch.Tensor:
+        """The rows that go on, with room for more tokens."""
+        larger = states.new_zeros(*states.shape[:2], columns, states.shape[3])
+        larger[:, :, : self.length] = states
+        return larger
 
     def _show(self) -> None:
         self.keys = self.key_buffer[: self.rows, :, : self.length]
@@ -94,20 +107,19 @@ def repeated(read: Any, rows: int) -> Any:
     return copied
 
 
-def joined(batches: Sequence[Any], repeats: Sequence[torch.Tensor], opening: int, room: int) -> RowCache:
-    """One cache of all rows of prefilled batches, each row repeated, with room for more tokens.
+def joined(batches: Sequence[Any], repeats: Sequence[torch.Tensor], opening: int) -> RowCache:
+    """One cache of all rows of prefilled batches, each row repeated.
 
     Args:
         batches: prefilled caches, of different lengths, padded between the opening and the rest.
         repeats: for each batch, how many rows each of its rows becomes.
         opening: columns that all rows have in common.
-        room: tokens that will be appended at most.
     """
     length = max(batch.get_seq_length() for batch in batches)
     counts = [int(repeat.sum()) for repeat in repeats]
     layers = []
     for index, first in enumerate(batches[0].layers):
-        layer = RowLayer(first.keys, first.values, sum(counts), length, room)
+        layer = RowLayer(first.keys, first.values, sum(counts), length)
         start = 0
         for batch, repeat, count in zip(batches, repeats, counts, strict=True):
             layer.fill(batch.layers[index], slice(start, start + count), repeat, opening)

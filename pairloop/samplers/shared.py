@@ -15,16 +15,15 @@ from pairloop.samplers.cache import RowCache, RowLayer, closed_up
 class SharedCache(RowCache):
     """The keys and values of the prompts, once for each prompt, and those of the tokens that follow, for each row."""
 
-    def __init__(self, prompts: RowCache, mask: Any, counts: Any, room: int) -> None:
+    def __init__(self, prompts: RowCache, mask: Any, counts: Any) -> None:
         """
         Args:
             prompts: a row for each of P prompts, all of width W.
             mask: [P, W], true where a prompt has a token.
             counts: [P] rows of each prompt.
-            room: tokens that will be appended at most.
         """
         rows = int(counts.sum())
-        super().__init__(layers=[RowLayer(layer.keys, layer.values, rows, 0, room) for layer in prompts.layers])
+        super().__init__(layers=[RowLayer(layer.keys, layer.values, rows, 0) for layer in prompts.layers])
         self.prompts = prompts
         self.bias = torch.zeros(mask.shape).masked_fill(~mask, -torch.inf)[:, None, None]
         self._settle(np.arange(len(counts)).repeat(counts.numpy()))

@@ -9,7 +9,7 @@ import numpy as np
 
 from pairloop.errors import ModelError
 from pairloop.models import attention, chat, references
-from pairloop.samplers import Request, Response, Sampling, response, room
+from pairloop.samplers import Request, Response, Sampling, response, room, temperatures_of
 
 _PREFILL_TOKENS = 512
 """Prompts are read together, padding included, up to this many tokens: enough to keep a processor busy, and few enough
@@ -60,7 +60,7 @@ class TransformersSampler:
         if not order:
             return responses
         with torch.inference_mode(), packed_linears(self.model):
-            answers = self._answers([prompts[i] for i in order], [requests[i].seeds for i in order])
+            answers = self._answers([prompts[i] for i in order], [requests[i] for i in order])
         for i in order:
             responses[i] = [self._response(next(answers)) for _ in requests[i].seeds]
         return responses
@@ -78,8 +78,8 @@ class TransformersSampler:
 
         return attention.replaceable(self.model) and not cache.windowed(self.model.config)
 
-    def _answers(self, prompts: list[list[int]], seeds: list[tuple[int, ...]]) -> Iterator[Answer]:
-        """Every response's tokens and logps: of the first prompt's seeds, then of the second's, and so on."""
+    def _answers(self, prompts: list[list[int]], requests: list[Request]) -> Iterator[Answer]:
+        """Every response's tokens and logps: of the first request's seeds, then of the second's, and so on."""
         import torch
 
         steps = self.sampling.max_new_tokens
@@ -88,21 +88,24 @@ class TransformersSampler:
         opening = len(self._opening)
         # The opening stands first; the padding, if any, between it and the rest of the prompt.
         mask = (columns < opening) | (columns >= width - lengths[:, None] + opening)
-        counts = torch.tensor([len(s) for s in seeds])
+        counts = torch.tensor([len(request.seeds) for request in requests])
         cache, logits = self._prefill(prompts, counts, mask[:, :width])
         uniforms = np.stack(
-            [np.random.Generator(np.random.Philox(key=s)).random(steps) for each in seeds for s in each]
+            [np.random.Generator(np.random.Philox(key=s)).random(steps) for each in requests for s in each.seeds]
         )
+        temperatures = np.array([one for request in requests for one in temperatures_of(request, self.sampling)])
         mask, lengths = (each.repeat_interleave(counts, dim=0).to(self.model.device) for each in (mask, lengths))
         with self._attention(cache):
-            return iter(self._decode(cache, logits, mask, lengths, uniforms))
+            return iter(self._decode(cache, logits, mask, lengths, uniforms, temperatures))
 
     def _attention(self, cache: Any) -> AbstractContextManager[None]:
         from pairloop.samplers import shared
 
         return attention.attending(self.model, cache.attend) if isinstance(cache, shared.SharedCache) else nullcontext()
 
-    def _decode(self, cache: Any, logits: Any, mask: Any, lengths: Any, uniforms: Any) -> list[Answer]:
+    def _decode(
+        self, cache: Any, logits: Any, mask: Any, lengths: Any, uniforms: Any, temperatures: Any
+    ) -> list[Answer]:
         """The tokens and logps of every row, from the logits [rows, vocabulary] of its first.
 
         Args:
@@ -111,6 +114,7 @@ class TransformersSampler:
             mask: [rows, W + steps], true where a row has a token or will have one.
             lengths: [rows] tokens of the rows' prompts.
             uniforms: [rows, steps] numbers from 0, below 1.
+            temperatures: [rows].
         """
         import torch
 
@@ -120,8 +124,8 @@ class TransformersSampler:
         answers: list[Answer] = [([], []) for _ in range(rows)]
         live = np.arange(rows)
         for step in range(steps):
-            best = likeliest(logits, self.sampling)
-            tokens = choose(best, uniforms[live, step], self.sampling)
+            best = likeliest(logits, self.sampling, temperatures[live])
+            tokens = choose(best, uniforms[live, step], self.sampling, temperatures[live])
             for row, token, logp in zip(live, tokens, log_probabilities(logits, tokens, best), strict=True):
                 answers[row][0].append(int(token))
                 answers[row][1].append(float(logp))
@@ -158,11 +162,10 @@ class TransformersSampler:
             logits.append(self._forward(inputs, own, positions, batch))
             batches.append(batch)
         first = torch.cat(logits).repeat_interleave(counts.to(self.model.device), dim=0)
-        steps = self.sampling.max_new_tokens
         if self._shares and int(counts.sum()) > len(counts):
             once = [torch.ones_like(counts[group]) for group in groups]
-            return shared.SharedCache(cache.joined(batches, once, opening, 0), mask, counts, steps), first
-        return cache.joined(batches, [counts[group] for group in groups], opening, steps), first
+            return shared.SharedCache(cache.joined(batches, once, opening), mask, counts), first
+        return cache.joined(batches, [counts[group] for group in groups], opening), first
 
     def _read_opening(self) -> Any:
         """A cache of one row that holds the opening."""
@@ -197,12 +200,12 @@ class TransformersSampler:
         return response(self.tokenizer, *answer, self._ends)
 
 
-def likeliest(logits: Any, sampling: Sampling) -> Any:
+def likeliest(logits: Any, sampling: Sampling, temperatures: Any) -> Any:
     """The highest of the logits [rows, vocabulary], of which a token is chosen: `values` and `indices` [rows, K].
 
-    They fall from left to right. K is 1 at temperature 0, else `top_k` or the whole vocabulary.
+    They fall from left to right. K is 1 if all `temperatures` [rows] are 0, else `top_k` or the whole vocabulary.
     """
-    greedy = sampling.temperature == 0
+    greedy = not temperatures.any()
     return logits.max(dim=-1, keepdim=True) if greedy else logits.topk(min(sampling.top_k, logits.shape[-1]), dim=-1)
 
 
@@ -222,7 +225,7 @@ def log_probabilities(logits: Any, tokens: Any, best: Any) -> Any:
     return (own - shifted.exp_().sum(dim=-1).log()).cpu().numpy()
 
 
-def choose(best: Any, uniforms: Any, sampling: Sampling) -> Any:
+def choose(best: Any, uniforms: Any, sampling: Sampling, temperatures: Any) -> Any:
     """One token for each row, by inverting the cumulative distribution at a given number.
 
     As in transformers and vLLM, the logits are divided by the temperature, all but the `top_k` are dropped, the rest is
@@ -231,7 +234,8 @@ def choose(best: Any, uniforms: Any, sampling: Sampling) -> Any:
     Args:
         best: what `likeliest` gave for the logits.
         uniforms: numpy array [rows], numbers from 0, below 1.
-        sampling: temperature, top_p and top_k.
+        sampling: top_p and top_k.
+        temperatures: numpy array [rows]; at 0 the likeliest token is taken.
 
     Returns:
         numpy array [rows] of token ids.
@@ -242,16 +246,17 @@ def choose(best: Any, uniforms: Any, sampling: Sampling) -> Any:
     values, ids = best.values.double().cpu().numpy(), best.indices.cpu().numpy()
     if not np.isfinite(values[:, 0]).all():
         raise ModelError("the model's logits are not finite numbers: its weights are damaged, or training diverged")
-    if sampling.temperature == 0:
+    if not temperatures.any():
         return ids[:, 0]
-    probabilities = np.exp((values - values[:, :1]) / sampling.temperature)
+    greedy = temperatures == 0
+    probabilities = np.exp((values - values[:, :1]) / np.where(greedy, 1, temperatures)[:, None])
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     before = probabilities.cumsum(axis=1) - probabilities
     nucleus = np.where(before < sampling.top_p, probabilities, 0)
     cumulative = nucleus.cumsum(axis=1)
     index = (cumulative <= uniforms[:, None] * cumulative[:, -1:]).sum(axis=1)
     index = np.minimum(index, (nucleus > 0).sum(axis=1) - 1)  # rounding can carry a number just below 1 past the end
-    return np.take_along_axis(ids, index[:, None], axis=1)[:, 0]
+    return np.take_along_axis(ids, np.where(greedy, 0, index)[:, None], axis=1)[:, 0]
 
 
 def _groups(lengths: list[int]) -> Iterator[slice]:

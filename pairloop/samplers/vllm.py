@@ -13,7 +13,7 @@ from typing import Any
 from pairloop.errors import ModelError
 from pairloop.models import chat, references
 from pairloop.params import VLLM
-from pairloop.samplers import Request, Response, Sampling, response, room
+from pairloop.samplers import Request, Response, Sampling, response, room, temperatures_of
 
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM's max_lora_rank can be."""
@@ -71,7 +71,11 @@ class VLLMSampler:
         prompts = [chat.encode_prompt(self.tokenizer, request.prompt) for request in requests]
         context = self.served.context(self.engine.settings.max_model_len)
         room.check(requests, prompts, context, self.sampling.max_new_tokens, "vllm")
-        each = [(prompt, seed) for prompt, r in zip(prompts, requests, strict=True) for seed in r.seeds]
+        each = [
+            (prompt, *drawn)
+            for prompt, r in zip(prompts, requests, strict=True)
+            for drawn in zip(r.seeds, temperatures_of(r, self.sampling), strict=True)
+        ]
         answers = iter(self._answers(each) if each else [])
         return [[self._response(next(answers)) for _ in request.seeds] for request in requests]
 
@@ -84,8 +88,8 @@ class VLLMSampler:
         """
         return _held(self.served, self.engine)
 
-    def _answers(self, each: list[tuple[list[int], int]]) -> list[tuple[list[int], list[float]]]:
-        """The tokens that answer each (prompt, seed), and their log-probabilities before the temperature."""
+    def _answers(self, each: list[tuple[list[int], int, float]]) -> list[tuple[list[int], list[float]]]:
+        """The tokens that answer each (prompt, seed, temperature), and their log-probabilities at temperature 1."""
         llm = self.llm
         from vllm import TokensPrompt
         from vllm.lora.request import LoRARequest
@@ -93,8 +97,8 @@ class VLLMSampler:
         adapter = self.served.adapter.resolve() if self.served.adapter else None
         found = _explained(
             lambda: llm.generate(
-                [TokensPrompt(prompt_token_ids=prompt) for prompt, _ in each],
-                [self._settings(seed) for _, seed in each],
+                [TokensPrompt(prompt_token_ids=prompt) for prompt, _, _ in each],
+                [self._settings(seed, temperature) for _, seed, temperature in each],
                 lora_request=LoRARequest(str(adapter), _number(adapter), str(adapter)) if adapter else None,
                 use_tqdm=False,
             ),
@@ -102,11 +106,11 @@ class VLLMSampler:
         )
         return [_tokens(one.outputs[0]) for one in found]
 
-    def _settings(self, seed: int) -> Any:
+    def _settings(self, seed: int, temperature: float) -> Any:
         from vllm import SamplingParams
 
         return SamplingParams(
-            temperature=self.sampling.temperature,
+            temperature=temperature,
             top_p=self.sampling.top_p,
             top_k=self.sampling.top_k,
             max_tokens=self.sampling.max_new_tokens,

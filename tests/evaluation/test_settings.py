@@ -54,7 +54,11 @@ def test_the_plan_counts_every_answer_and_what_judges_read_of_them() -> None:
     assert (once.rows, planned(1, samples=3).rows) == (10, 30)
     assert planned(1, best_of=16).rows == 170
     assert (planned(0, extrapolate=[0.3]).rows, planned(1, extrapolate=[0.3]).rows) == (10, 20)
-    assert planned(1, temperatures=[1.0, 0.7]).sampled == 2 * once.sampled
+    twice = planned(1, temperatures=[1.0, 0.7])
+    assert (twice.sampled, twice.together) == (2 * once.sampled, 2 * once.together)
+    # A prompt is read once for both by the model that answers.
+    judged = [work.score("likelihood", 10, answers, params.Params(), model, counts).read for answers in (1, 2)]
+    assert twice.read - once.read == pytest.approx(judged[1] - judged[0])
     # What judges do not compare they do not read.
     counts = replace(counts, unconstrained=0.5)
     half, none = (planned(1, judged=judged) for judged in ("unconstrained", "all"))

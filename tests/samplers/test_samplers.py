@@ -87,15 +87,33 @@ def test_rows_that_share_a_prompt_give_the_same_greedy_answers_as_generate_one_b
     assert attention.replaceable(tiny[0]) and tiny[0].config._attn_implementation == "sdpa"
 
 
+def test_responses_of_a_prompt_at_several_temperatures_are_those_of_each_alone(tiny: tuple[Any, Any]) -> None:
+    both = [Request(prompt, (5, 6, 5), (WARM.temperature, 0.3, 0.0)) for prompt in PROMPTS]
+    found = said(sampled(tiny, WARM, *both))
+    for place, (seed, temperature) in enumerate(zip((5, 6, 5), (WARM.temperature, 0.3, 0.0), strict=True)):
+        alone = dataclasses.replace(WARM, temperature=temperature)
+        expected = said(sampled(tiny, alone, *(Request(prompt, (seed,)) for prompt in PROMPTS)))
+        assert [[own[place]] for own in found] == expected
+    assert found != said(sampled(tiny, WARM, *(Request(prompt, (5, 6, 5)) for prompt in PROMPTS)))
+
+
+@pytest.mark.parametrize("temperatures", [(1.0,), (1.0, -0.1)])
+def test_temperatures_that_do_not_fit_the_seeds_are_refused(
+    tiny: tuple[Any, Any], temperatures: tuple[float, ...]
+) -> None:
+    with pytest.raises(ParameterError, match="one for each seed, at least 0"):
+        sampled(tiny, WARM, Request("Hi", (1, 2), temperatures))
+
+
 def test_prompts_are_read_once_for_all_rows_and_left_out_when_theirs_have_ended() -> None:
     torch.manual_seed(0)
     prompts, counts, mask = torch.randn(2, 3, 2, 7, 4), torch.tensor([2, 1, 3]), torch.ones(3, 7, dtype=torch.bool)
     mask[1, 2:5] = False
     like = DynamicCache()
     like.update(*prompts, 0)
-    read = cache.joined([like], [torch.ones_like(counts)], 2, 0)
-    both = shared.SharedCache(read, mask, counts, 9)
-    plain = cache.joined([like], [counts], 2, 9)
+    read = cache.joined([like], [torch.ones_like(counts)], 2)
+    both = shared.SharedCache(read, mask, counts)
+    plain = cache.joined([like], [counts], 2)
     seen = mask.repeat_interleave(counts, dim=0)
     for order in ([0, 1, 2, 3, 4, 5], [0, 4, 2, 3], [0, 1], [1]):
         both.keep(np.array(order)), plain.keep(np.array(order))
@@ -279,14 +297,16 @@ def test_texts_come_as_often_as_transformers_own_probabilities_say(sampling: Sam
 def test_a_number_just_below_one_takes_the_last_token_of_the_nucleus() -> None:
     logits = torch.tensor([[3.0, 2.0, 1.0, 0.0, -50.0]])
     sampling = Sampling(1.0, 0.9, 5, 1)
-    best = likeliest(logits, sampling)
-    assert choose(best, torch.tensor([1 - 2**-53], dtype=torch.float64).numpy(), sampling).tolist() == [2]
-    assert choose(best, torch.zeros(1).double().numpy(), sampling).tolist() == [0]
+    one = np.ones(1)
+    best = likeliest(logits, sampling, one)
+    assert choose(best, torch.tensor([1 - 2**-53], dtype=torch.float64).numpy(), sampling, one).tolist() == [2]
+    assert choose(best, torch.zeros(1).double().numpy(), sampling, one).tolist() == [0]
 
 
 def test_logits_that_are_not_numbers_are_an_error() -> None:
     with pytest.raises(ModelError, match="not finite"):
-        choose(likeliest(torch.tensor([[0.0, float("nan")]]), WARM), torch.zeros(1).numpy(), WARM)
+        best = likeliest(torch.tensor([[0.0, float("nan")]]), WARM, np.ones(1))
+        choose(best, torch.zeros(1).numpy(), WARM, np.ones(1))
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, WARM, Sampling(3.0, 1.0, 10**6, 1)])
@@ -296,8 +316,9 @@ def test_log_probabilities_are_those_of_the_whole_vocabulary_at_temperature_1(
 ) -> None:
     logits = (torch.randn(7, 49152, generator=torch.Generator().manual_seed(1)) * scale).to(dtype)
     expected = logits.float().log_softmax(-1)
-    best = likeliest(logits, sampling)
-    tokens = choose(best, torch.linspace(0, 0.999, 7).double().numpy(), sampling)
+    temperatures = np.full(7, sampling.temperature)
+    best = likeliest(logits, sampling, temperatures)
+    tokens = choose(best, torch.linspace(0, 0.999, 7).double().numpy(), sampling, temperatures)
     found = log_probabilities(logits, tokens, best)
     assert found == pytest.approx(expected[torch.arange(7), torch.from_numpy(tokens)].numpy(), abs=1e-5)
 
