@@ -173,6 +173,14 @@ def test_a_response_depends_on_its_seed_and_differs_from_that_of_another(tiny_ba
     assert all(len(r.token_ids) == 24 for own in once for r in own if r.finish_reason == "length")
 
 
+def test_responses_of_a_prompt_have_temperatures_of_their_own(tiny_base: Path) -> None:
+    warm = Sampling(0.9, 0.95, 512, 24)
+    (both,) = sampled(tiny_base, warm, Request(PROMPTS[1], (5, 5, 6), (0.9, 0.0, 0.9)))
+    alone = [sampled(tiny_base, dataclasses.replace(warm, temperature=t), Request(PROMPTS[1], (5,))) for t in (0.9, 0)]
+    assert [response.token_ids for response in both[:2]] == [one[0][0].token_ids for one in alone]
+    assert both[0].token_ids != both[1].token_ids
+
+
 def test_a_sampled_tokens_log_probability_is_that_at_temperature_1_whatever_it_was_sampled_at(tiny_base: Path) -> None:
     import torch
 
@@ -200,7 +208,7 @@ def test_many_seeds_draw_from_the_models_distribution(tiny_base: Path) -> None:
         references.serve_policy(tiny_base, tiny_base), tokenizer, Sampling(0.9, 1.0, 8, 1), Engine(CPU, "float32")
     )
     ids = chat.encode_prompt(tokenizer, "Hi")
-    found = Counter(tokens[0] for tokens, _ in sampler._answers([(ids, seed) for seed in seeds]))
+    found = Counter(tokens[0] for tokens, _ in sampler._answers([(ids, seed, 0.9) for seed in seeds]))
     assert set(found) <= set(expected)
     for token, share in expected.items():
         assert abs(found[token] / count - share) < 4 * math.sqrt(share * (1 - share) / count)
