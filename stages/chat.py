@@ -62,7 +62,7 @@ def _refuse_without_teacher(ranking: scoring.Ranking) -> None:
     teacher, taught = ranking.places.teacher, {"specialist", "encoder"}
     if not taught & {ranking.kind, *(member.kind for _, member in ranking.members)}:
         return
-    if (teacher / "unused.json").exists():
+    if (teacher / common.UNUSED).exists():
         raise DataError(
             f"{teacher}: this run trained no ranker, since another one ranks. --ranker likelihood needs none; "
             "`dvc exp run -S +recipe=specialist` trains one"

@@ -26,6 +26,8 @@ warnings.filterwarnings("ignore", category=FutureWarning)
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 PARAMS = Path("params.yaml")
+UNUSED = "unused.json"
+"""In the teacher's folder where no ranker was trained, since another one ranks."""
 
 
 class Verb(click.Command):

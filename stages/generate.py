@@ -26,7 +26,7 @@ def main(iteration: int, base: Path, policy: Path, prompts: Path, responses: Pat
     """Sample RESPONSES to PROMPTS from POLICY, which is relative to BASE."""
     params = common.load(iteration)
     generate = params.generate
-    sampling = Sampling(generate.temperature, generate.top_p, generate.top_k, generate.max_new_tokens)
+    sampling = Sampling(generate.temperature[0], generate.top_p, generate.top_k, generate.max_new_tokens)
     rows = records.read(prompts, records.PROMPT)
     with common.clock(times) as measured, ray.disconnected():
         author = Policy(policy, base, params.base.dtype)
@@ -35,7 +35,8 @@ def main(iteration: int, base: Path, policy: Path, prompts: Path, responses: Pat
         engine = params.sampler, params.vllm, generate.batch_invariant, actors
         speaker = Speaker(author, sampling, generate.shard_prompts, common.scratch(), *engine)
         kept, dropped = answers.fitting(rows, author.tokenizer, generate.max_prompt_tokens, speaker.room)
-        shards = answers.answer(kept, speaker, (params.seed, iteration), generate.n)
+        wanted = answers.in_turn(generate.temperature, generate.n)
+        shards = answers.answer(kept, speaker, (params.seed, iteration), wanted)
         counts = _Counts()
         with common.progress(len(kept), f"generate@{iteration}") as bar:
             written = records.write(responses, records.RESPONSE, counts.over(shards, bar))

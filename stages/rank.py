@@ -55,7 +55,7 @@ def main(
 
 def _first(responses: Path, rankings: Path, stated: Row, places: scoring.Places, params: Params, label: str) -> "_Seen":
     """Write the rankings. What the ranker had in memory goes with this function, before another ranker loads."""
-    ranking = scoring.configured(params.rank.ranker, places, params, params.rank.constraints_first)
+    ranking = scoring.configured(params.rank.ranker, places, params, deciding=True)
     seen = _Seen(ranking.name)
     records.write(rankings, records.RANKING, seen.over(_scored(responses, stated, ranking, params, label)))
     return seen

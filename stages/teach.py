@@ -65,7 +65,7 @@ def main(
         found = _teach(base, pool_file, teacher, params, wanted) if wanted & {"specialist", "encoder"} else {}
         if not found:
             # The stages that could read it depend on it, so there is a folder that says why it is empty.
-            records.write_json(teacher / "unused.json", {"ranker": params.rank.ranker})
+            records.write_json(teacher / common.UNUSED, {"ranker": params.rank.ranker})
     records.write_json(metrics, found)
 
 

@@ -251,6 +251,7 @@ def test_every_field_of_scores_fingerprint_stands_for_something(
     }
     for name, (before, after) in changes.items():
         assert differing(before.fingerprint, after.fingerprint) == {name}
+    assert differing(ranking.fingerprint, replace(ranking, loops_last=True).fingerprint) == {"ranker"}
     asked = kind(ranking, "judge", judge=Judge(engine="vllm"))
     eager = replace(asked, vllm=VLLM(enforce_eager=True))
     assert differing(asked.fingerprint, eager.fingerprint) == {"engine"}

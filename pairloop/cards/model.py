@@ -27,7 +27,7 @@ def model_card(
     """
     from huggingface_hub import ModelCard, ModelCardData
 
-    from pairloop.evaluation.comparison import FEW
+    from pairloop.measures.statistics import FEW
 
     card: Any = ModelCard(made)
     measured = results.evaluated(found)

@@ -6,10 +6,9 @@ from typing import Any
 
 from pairloop.errors import DataError
 from pairloop.files.records import Row
-from pairloop.measures.statistics import Estimate, estimate, outcomes
+from pairloop.measures.statistics import FEW, Estimate, estimate, outcomes
 from pairloop.measures.texts import repetitive, words
 from pairloop.report.samples import differing
-from pairloop.report.sentences import FEW
 
 SAME = 1e-6
 """Two scores of one answer that differ by no more were given by one judge: they are kept with six decimals."""

@@ -9,12 +9,10 @@ from typing import Any
 
 from pairloop.errors import DataError
 from pairloop.files.records import Row, file_sha256
+from pairloop.measures.statistics import FEW
 
 BENCHMARK = "bfe8c45991f635de0b1f94abeeb1335ef665d58eddd87ddf6fa71b7b0c2ce7a5"
 """The sha256 of AlpacaEval's 805 instructions in their order, with a zero byte between two."""
-
-FEW = 30
-"""Instructions with which no difference but a huge one can be told."""
 
 _NEEDED = 'Needed: a list of {"instruction", "output", "generator"} as AlpacaEval\'s model_outputs.json has it'
 

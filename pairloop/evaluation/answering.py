@@ -78,7 +78,7 @@ def _sampled(policy: Policy, settings: Sequence[Setting], prompts: Sequence[Row]
     own = means.params.eval
     counts = [max(setting.samples, setting.best_of) for setting in settings]
     sampling = Sampling(settings[0].temperature, own.top_p, own.top_k, own.max_new_tokens)
-    wanted = [(setting.temperature, count) for setting, count in zip(settings, counts, strict=True)]
+    wanted = [(setting.temperature, k) for setting, count in zip(settings, counts, strict=True) for k in range(count)]
     speaker = _speaker(policy, sampling, own.shard_prompts, means)
     shards = answers.answer(prompts, speaker, (means.params.seed, STREAM), wanted)
     said = means.collect(shards, len(prompts), _label(means, settings))
@@ -128,16 +128,15 @@ def _best(all_of_them: Answers, models: Models, means: Means) -> Answers:
     scoring.make_room(ranker)
     rows = all_of_them.rows
     found = means.collect(_scored(rows, ranker, means), len(rows), f"{means.label}, pick by {ranker.kind}")
-    picked = [
-        _only(row, max(_places(own), key=own["scores"].__getitem__)) for row, own in zip(rows, found, strict=True)
-    ]
+    best = [max(_places(own), key=own["scores"].__getitem__) for own in found]
+    picked = [_part(row, place, place + 1) for row, place in zip(rows, best, strict=True)]
     return Answers(all_of_them.setting, picked, all_of_them.tokens)
 
 
 def picker(models: Models, params: Params) -> scoring.Ranking:
     """Who picks the best answers: the ranker of the training data, as it was asked there."""
     places = scoring.Places(models.base, models.teacher, models.policy)
-    return scoring.configured(params.rank.ranker, places, params, params.rank.constraints_first)
+    return scoring.configured(params.rank.ranker, places, params, deciding=True)
 
 
 def _scored(rows: Sequence[Row], ranker: scoring.Ranking, means: Means) -> Iterator[list[Row]]:
@@ -153,11 +152,6 @@ def _places(own: Row) -> range:
 
 _EACH = ("responses", "finish_reasons", "token_counts", "token_ids", "logps", "token_logps")
 """Columns of which each answer to a prompt has an entry."""
-
-
-def _only(row: Row, place: int) -> Row:
-    """The row with one of its answers."""
-    return _part(row, place, place + 1)
 
 
 def _part(row: Row, start: int, end: int) -> Row:

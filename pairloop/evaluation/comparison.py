@@ -10,12 +10,9 @@ from collections.abc import Sequence
 
 from pairloop.evaluation.winrate import length_controlled
 from pairloop.files.records import Row
-from pairloop.measures.statistics import estimate, outcomes
+from pairloop.measures.statistics import FEW, estimate, outcomes
 from pairloop.measures.texts import echoes, repetitive, words
 from pairloop.prompts import constraints
-
-FEW = 30
-"""Prompts below which the percentile bootstrap's interval is too narrow to go by: it cannot tell."""
 
 Wins = list[list[float]]
 """For each prompt and sample 1 where the model wins, 0 where it loses, ½ at a tie."""

@@ -12,6 +12,8 @@ from pairloop.evaluation.judging import Beside
 from pairloop.evaluation.settings import Means, Models, Setting, settings
 from pairloop.evaluation.stored import Before, Stored, check_same_prompts
 from pairloop.files.records import Row
+from pairloop.measures.statistics import FEW
+from pairloop.params.ranking import Judged
 from pairloop.prompts import slices
 
 
@@ -104,7 +106,7 @@ def _numbers(found: Measured, models: Models, means: Means) -> Row:
     return {
         "prompts": len(rows),
         "judged": len(slices.judged_rows(rows, means.params.eval.judged)),
-        "few": len(rows) < comparison.FEW,
+        "few": len(rows) < FEW,
         "samples": found.answers.setting.samples,
         "temperature": found.answers.setting.temperature,
         "win_rate": {judge: _rates(judge, own, found, models, means) for judge, own in won.items()},
@@ -164,7 +166,7 @@ def outputs(found: Measured, generator: str) -> list[dict[str, str]]:
     ]
 
 
-def judgements(found: Measured, judged: slices.Judged) -> list[Row]:
+def judgements(found: Measured, judged: Judged) -> list[Row]:
     """What stands behind the rates, prompt by prompt.
 
     Args:

@@ -8,6 +8,9 @@ from typing import Any
 from pairloop.measures.texts import words
 from pairloop.work.shards import seed_of
 
+FEW = 30
+"""Prompts, or pairs, of which fewer can tell nothing: the bootstrap's interval is then too narrow to go by."""
+
 _BATCH = 10_000_000
 """Values drawn at once: bounds memory, and changes no result."""
 

@@ -1,10 +1,11 @@
 """Parameters of what comes before ranking: the base, the prompts and the responses."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from pairloop.params.settings import Count, NumberFormat, Positive, Section, Share, Text
+from pairloop.errors import ParameterError
+from pairloop.params.settings import Count, NumberFormat, OneOrSeveral, Positive, Section, Share, Text
 
 
 class Base(Section):
@@ -82,9 +83,10 @@ class Generate(Section):
     n: Annotated[int, Field(ge=2)] = 5
     """Responses per prompt (the model card's 5). Pairwise rankers cost n² comparisons."""
 
-    temperature: Positive = 1.0
+    temperature: OneOrSeveral[Positive] = (1.0,)
     """Softmax temperature; at 1 the policy is sampled as it is. Lower values make the responses alike, and which of
-    them is better a matter of chance."""
+    them is better a matter of chance. Of several, a prompt's responses take one after the other, in turn: hot ones
+    differ, and in cool ones shows what the model does where it is used, such as looping."""
 
     top_p: Share = 0.95
     """Nucleus: sample from the likeliest tokens that together have this probability."""
@@ -100,3 +102,12 @@ class Generate(Section):
 
     shard_prompts: Count = 16
     """Prompts sampled together. A finished shard survives a kill; its size changes float sums, hence is a parameter."""
+
+    @model_validator(mode="after")
+    def _every_temperature_is_used(self) -> Self:
+        if len(self.temperature) > self.n:
+            raise ParameterError(
+                f"generate.temperature has {len(self.temperature)} temperatures for {self.n} responses to a prompt: "
+                "name fewer, or raise generate.n"
+            )
+        return self

@@ -28,6 +28,10 @@ PINNED = re.compile(r"hf:([\w.-]+/[\w.-]+)@([0-9a-f]{40})")
 """How published pairs on the hub are named: with the commit."""
 
 
+Judged = Literal["all", "unconstrained"]
+"""Which held-out prompts judges compare the answers to."""
+
+
 class Teach(Section):
     """How the ranker `specialist` is trained from the frozen base model."""
 
@@ -100,6 +104,10 @@ class Rank(Section):
 
     constraints_first: bool = True
     """Where a prompt has verifiable constraints, the share that holds decides and the ranker breaks ties."""
+
+    loops_last: bool = False
+    """A response that loops, fewer than three in four of its four-word sequences being different, ranks below all of
+    its prompt's that do not, whatever constraints and ranker say of it."""
 
     batch_tokens: Annotated[int, Field(ge=64)] = 4096
     """Padded tokens in one forward pass."""
@@ -204,7 +212,7 @@ class Eval(Annotating):
     data is labelled so. `alpaca_eval` adds a stage of its own, in which the package of that name asks
     `eval.annotator`."""
 
-    judged: Literal["all", "unconstrained"] = "all"
+    judged: Judged = "all"
     """Which held-out prompts' answers the judges compare. `unconstrained`: those to prompts without constraints, since
     what the others demand is counted by a program; win rates, length control and what reads every answer with the base
     then speak of those prompts only."""

@@ -1,14 +1,11 @@
 """Which prompts belong to whom: of the pool a block to each iteration and the end to the teacher; what is held out."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 from pairloop.errors import DataError
 from pairloop.files.records import Row
 from pairloop.params import Prompts
-
-Judged = Literal["all", "unconstrained"]
-"""Which held-out prompts judges compare the answers to: see `eval.judged`."""
+from pairloop.params.ranking import Judged
 
 
 def held_out_rows(rows: list[Row], count: int, source: str) -> list[Row]:

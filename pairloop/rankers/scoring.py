@@ -64,6 +64,9 @@ class Ranking:
     constraints_first: bool = False
     """Where a prompt has constraints, the share that holds decides and the ranker breaks ties."""
 
+    loops_last: bool = False
+    """A response that loops ranks below all of its prompt's that do not."""
+
     rankers: Rankers = field(default_factory=Rankers)
     """Weights of the rankers that come trained, and the mixture."""
 
@@ -76,18 +79,22 @@ class Ranking:
     @property
     def name(self) -> str:
         """What stands in the rankings' column `ranker`."""
-        return f"constraints, then {self.kind}" if self.ordered else self.kind
+        before = ("no loops",) * self.loops_last + ("constraints",) * self._constrained
+        return ", then ".join((*before, self.kind))
+
+    def ordered(self, rows: Sequence[Row], scores: Sequence[Sequence[float]]) -> Sequence[Sequence[float]]:
+        """Each row's scores with what decides before the ranker; `responses` and `constraints` of the rows are read."""
+        return in_order(rows, scores, self._constrained, self.loops_last)
 
     @property
-    def ordered(self) -> bool:
-        """Whether a prompt's constraints decide before the ranker."""
+    def _constrained(self) -> bool:
         return self.constraints_first and self.kind != "verifiable"
 
     @cached_property
     def members(self) -> list[tuple[float, "Ranking"]]:
         """What `ensemble` mixes, with weights."""
         found = self.rankers.ensemble.items() if self.kind == "ensemble" else ()
-        return [(weight, replace(self, kind=kind, constraints_first=False)) for kind, weight in found]
+        return [(weight, replace(self, kind=kind, constraints_first=False, loops_last=False)) for kind, weight in found]
 
     @cached_property
     def fingerprint(self) -> dict[str, Any]:
@@ -195,10 +202,18 @@ class Ranking:
         return Specialist(head, HiddenStates(*frozen(self.places.base, self.dtype), head.depth, self.batch_tokens))
 
 
-def configured(kind: str, places: Places, params: Params, constraints_first: bool = False) -> Ranking:
-    """The ranker of a kind, as the parameters describe it."""
-    settings = params.rankers, params.judge, params.vllm
-    return Ranking(kind, places, params.base.dtype, params.rank.batch_tokens, constraints_first, *settings)
+def configured(kind: str, places: Places, params: Params, deciding: bool = False) -> Ranking:
+    """The ranker of a kind, as the parameters describe it.
+
+    Args:
+        kind: one of `params.KINDS`, or LOG_PROBABILITY.
+        places: models to read with.
+        params: of `rank` the order is read only where it decides.
+        deciding: it ranks as the section `rank` says, what comes before the ranker included; else by itself.
+    """
+    own, settings = params.rank, (params.rankers, params.judge, params.vllm)
+    first, last = deciding and own.constraints_first, deciding and own.loops_last
+    return Ranking(kind, places, params.base.dtype, own.batch_tokens, first, last, *settings)
 
 
 def make_room(ranking: Ranking) -> None:
@@ -261,8 +276,7 @@ def _score_shard(shard: Sequence[Row], ranking: Ranking, scratch: Path) -> list[
         scores = check_all(found, prompts, candidates, [advantages(matrix) for matrix in matrices])
     else:
         scores = (score_unique if ranking.kind in ALONE else score_all)(found, prompts, candidates)
-    ordered = in_order(shard, scores) if ranking.ordered else scores
-    rows = zip(ordered, matrices, counts, strict=True)
+    rows = zip(ranking.ordered(shard, scores), matrices, counts, strict=True)
     return [{"scores": own, "comparisons": matrix, "judge": count} for own, matrix, count in rows]
 
 

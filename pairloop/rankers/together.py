@@ -9,7 +9,6 @@ from typing import Any
 from pairloop.files.records import Row
 from pairloop.rankers import check_all, different, told_all
 from pairloop.rankers.scoring import READERS, Ranking, frozen, score
-from pairloop.rankers.verifiable import in_order
 from pairloop.work import shards
 
 
@@ -83,6 +82,6 @@ def _score_shard(shard: Sequence[Row], rankings: Sequence[Ranking]) -> dict[str,
     for ranking in rankings:
         ranker = rankers[ranking.kind]
         scores = told_all(candidates, unique, check_all(ranker, prompts, unique, ranker.scores(reads)))
-        rows = in_order(shard, scores) if ranking.ordered else scores
+        rows = ranking.ordered(shard, scores)
         found[ranking.kind] = [{"scores": own, "comparisons": None, "judge": None} for own in rows]
     return found

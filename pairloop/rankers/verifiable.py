@@ -5,8 +5,12 @@ from itertools import pairwise
 
 from pairloop.errors import RankingError
 from pairloop.files.records import Row
+from pairloop.measures.texts import repetitive
 from pairloop.prompts import constraints
 from pairloop.prompts.constraints import Constraint
+
+_LOOPING = -1.0
+"""Stands for the share of a response that loops: below all shares."""
 
 
 class Verifiable:
@@ -35,23 +39,30 @@ class Verifiable:
     def _share(self, prompt: str, response: str) -> float:
         if prompt not in self._constraints_of:
             raise RankingError(f"no constraints are known for the prompt {prompt!r}: give an empty list if it has none")
-        stated = list(self._constraints_of[prompt])
-        return constraints.share(stated, response) if stated else 0.0
+        return _share(self._constraints_of[prompt], response)
 
 
-def in_order(rows: Sequence[Row], scores: Sequence[Sequence[float]]) -> list[list[float]]:
-    """The scores of each row's responses, ordered by its constraints first.
+def in_order(
+    rows: Sequence[Row], scores: Sequence[Sequence[float]], constrained: bool = True, loops_last: bool = False
+) -> list[list[float]]:
+    """The scores of each row's responses, ordered by what a program sees in them first.
 
     Args:
         rows: `responses` and `constraints` (JSON or None) are read.
         scores: for each row its K scores, finite.
+        constrained: the share of the row's constraints that holds decides.
+        loops_last: before that, whether a response loops: as if it held less than nothing.
     """
-    stated = [constraints.parse(row["constraints"]) if row["constraints"] else [] for row in rows]
+    stated = [constraints.parse(row["constraints"]) if constrained and row["constraints"] else [] for row in rows]
     shares = [
-        [constraints.share(own, text) if own else 0.0 for text in row["responses"]]
+        [_LOOPING if loops_last and repetitive(text) else _share(own, text) for text in row["responses"]]
         for own, row in zip(stated, rows, strict=True)
     ]
     return constraints_first(scores, shares)
+
+
+def _share(stated: Sequence[Constraint], response: str) -> float:
+    return constraints.share(list(stated), response) if stated else 0.0
 
 
 def constraints_first(scores: Sequence[Sequence[float]], shares: Sequence[Sequence[float]]) -> list[list[float]]:
@@ -64,7 +75,7 @@ def constraints_first(scores: Sequence[Sequence[float]], shares: Sequence[Sequen
 
     Args:
         scores: for each prompt its K scores, finite.
-        shares: for each prompt the K shares, from 0 to 1.
+        shares: for each prompt the K shares, from 0 to 1, or below 0 for what comes after all of them.
 
     Returns:
         For each prompt its K finite scores.

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pairloop.measures.statistics import FEW
 from pairloop.report.answers import name
 from pairloop.report.curves import at
 from pairloop.report.data import Metrics
 from pairloop.report.formats import DASH, SPACE, digits_beside, number, percent, plain, plural
-from pairloop.report.sentences import FEW, Headline, cannot_tell, leading_judge
+from pairloop.report.sentences import Headline, cannot_tell, leading_judge
 from pairloop.report.tables import Cell, Group, Row, Table, share
 
 

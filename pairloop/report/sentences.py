@@ -4,11 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pairloop.measures.statistics import FEW
 from pairloop.report.data import Iteration, Metrics, ReportData
 from pairloop.report.formats import SPACE, digits_beside, number, percent, plural, seconds
-
-FEW = 30
-"""Prompts, or pairs, of which fewer can tell nothing, whatever their interval says."""
 
 
 def cannot_tell(prompts: int) -> str:

@@ -167,20 +167,25 @@ def answer(
         rows: what to answer; `prompt_id` and `prompt` are read.
         speaker: who answers, and how.
         streams: what the random streams depend on besides prompt_id and sample index: (seed, iteration) in the loop.
-        samples: responses per prompt; or several temperatures, and how many responses at each. They follow one another
-            in a row, and a prompt is read once for all. Each temperature draws from the same streams.
+        samples: responses per prompt; or the temperature and sample index of each. A prompt is read once for all, and
+            two with the same index draw from the same stream.
     """
-    wanted = [(speaker.sampling.temperature, samples)] if isinstance(samples, int) else samples
-    temperatures = tuple(temperature for temperature, count in wanted for _ in range(count))
-    drawn = [k for _, count in wanted for k in range(count)]
+    once = speaker.sampling.temperature
+    wanted = [(once, k) for k in range(samples)] if isinstance(samples, int) else samples
+    temperatures = tuple(temperature for temperature, _ in wanted)
     requests = [
-        Request(row["prompt"], tuple(shards.seed_of(*streams, row["prompt_id"], k) for k in drawn), temperatures)
+        Request(row["prompt"], tuple(shards.seed_of(*streams, row["prompt_id"], k) for _, k in wanted), temperatures)
         for row in rows
     ]
     done = 0
     for shard in speaker.shards(requests):
         yield [_row(row, responses) for row, responses in zip(rows[done : done + len(shard)], shard, strict=True)]
         done += len(shard)
+
+
+def in_turn(temperatures: Sequence[float], count: int) -> list[tuple[float, int]]:
+    """Temperature and sample index of each of `count` responses: the temperatures one after the other, and again."""
+    return [(temperatures[k % len(temperatures)], k) for k in range(count)]
 
 
 def _row(row: Row, responses: Sequence[Response]) -> Row:

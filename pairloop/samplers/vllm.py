@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -90,21 +91,21 @@ class VLLMSampler:
 
     def _answers(self, each: list[tuple[list[int], int, float]]) -> list[tuple[list[int], list[float]]]:
         """The tokens that answer each (prompt, seed, temperature), and their log-probabilities at temperature 1."""
-        llm = self.llm
+        # No variable here: vLLM keeps an exception of its start, and with it the variables of whoever started it.
+        found = _explained(partial(self._generated, self.llm, each), self.served)
+        return [_tokens(one.outputs[0]) for one in found]
+
+    def _generated(self, llm: Any, each: list[tuple[list[int], int, float]]) -> Any:
         from vllm import TokensPrompt
         from vllm.lora.request import LoRARequest
 
         adapter = self.served.adapter.resolve() if self.served.adapter else None
-        found = _explained(
-            lambda: llm.generate(
-                [TokensPrompt(prompt_token_ids=prompt) for prompt, _, _ in each],
-                [self._settings(seed, temperature) for _, seed, temperature in each],
-                lora_request=LoRARequest(str(adapter), _number(adapter), str(adapter)) if adapter else None,
-                use_tqdm=False,
-            ),
-            self.served,
+        return llm.generate(
+            [TokensPrompt(prompt_token_ids=prompt) for prompt, _, _ in each],
+            [self._settings(seed, temperature) for _, seed, temperature in each],
+            lora_request=LoRARequest(str(adapter), _number(adapter), str(adapter)) if adapter else None,
+            use_tqdm=False,
         )
-        return [_tokens(one.outputs[0]) for one in found]
 
     def _settings(self, seed: int, temperature: float) -> Any:
         from vllm import SamplingParams

@@ -15,7 +15,7 @@ from pairloop.rankers.prefix import batches
 from pairloop.rankers.specialist import head
 from pairloop.rankers.specialist.head import Head, Specialist
 from pairloop.rankers.specialist.hidden import HiddenStates, Layers
-from pairloop.rankers.verifiable import Verifiable, constraints_first
+from pairloop.rankers.verifiable import Verifiable, constraints_first, in_order
 
 PROMPTS = ["Hi", "Name three birds that can not fly, please, and say why. " * 3, "Ünï ☃ <|im_end|> text"]
 ANSWERS = [
@@ -222,6 +222,23 @@ def test_the_order_is_lexicographic_for_any_scores():
 
 def test_equal_shares_leave_the_scores_as_they_are():
     assert constraints_first([[3.0, 1.0], []], [[0.5, 0.5], []]) == [[3.0, 1.0], []]
+
+
+def test_what_loops_comes_last_whatever_it_satisfies_and_however_it_scores():
+    loops, plain, wrong = "tea for two " * 5, "a cup of tea", "a glass of water"
+    rows = [
+        {"responses": [loops, plain, wrong, loops], "constraints": asked}
+        for asked in ('[{"kind": "includes", "text": "tea"}]', None)
+    ]
+    scores = [[9.0, 1.0, 2.0, 8.0]] * 2
+
+    def order(*, constrained=True, loops_last=True):
+        found = in_order(rows, scores, constrained, loops_last)
+        return [sorted(range(4), key=lambda i: -own[i]) for own in found]
+
+    assert order() == [[1, 2, 0, 3], [2, 1, 0, 3]]
+    assert order(constrained=False) == [[2, 1, 0, 3]] * 2
+    assert order(loops_last=False) == [[0, 3, 1, 2], [0, 3, 2, 1]]
 
 
 def some_head(size=32, layer=1):

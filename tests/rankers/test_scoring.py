@@ -9,6 +9,7 @@ import pytest
 
 from pairloop.files import records
 from pairloop.models import chat
+from pairloop.params import Params, Rank
 from pairloop.rankers import scoring
 from pairloop.samplers import Request, Sampling, answers
 from pairloop.samplers.answers import Policy, Speaker
@@ -57,6 +58,18 @@ def test_a_prompts_answers_do_not_depend_on_its_place(speaker: Speaker) -> None:
     first = {row["prompt_id"]: row["responses"] for row in answered(speaker, (0, 1))}
     again = {row["prompt_id"]: row["responses"] for row in answered(speaker, (0, 1), ROWS[::-1])}
     assert first == again
+
+
+def test_responses_take_the_temperatures_in_turn_and_each_draws_from_its_own_stream(speaker: Speaker) -> None:
+    def said(*temperatures: float) -> list[list[str]]:
+        wanted = answers.in_turn(temperatures, 5)
+        found = [row for shard in answers.answer(ROWS, speaker, (0, 1), wanted) for row in shard]
+        return [row["responses"] for row in found]
+
+    hot, cool, both = said(2.0), said(0.2), said(2.0, 0.2)
+    assert hot != cool
+    for row, hotter, cooler in zip(both, hot, cool, strict=True):
+        assert row == [hotter[0], cooler[1], hotter[2], cooler[3], hotter[4]]
 
 
 def test_over_long_prompts_are_counted(speaker: Speaker) -> None:
@@ -113,3 +126,24 @@ def test_the_verifiable_ranker_scores_by_constraints_alone(tiny_base: Path, tmp_
     ranking = scoring.Ranking("verifiable", scoring.Places(tiny_base, tmp_path), "float32", 512)
     found = list(scoring.score(rows, ranking, 2, tmp_path))
     assert found == [[{"scores": [1.0, 0.5, 0.0], "comparisons": None, "judge": None}]]
+
+
+def test_only_the_ranker_that_decides_puts_constraints_first_and_loops_last() -> None:
+    found = Params(rank=Rank(constraints_first=True, loops_last=True))
+    places = scoring.Places(Path("base"), Path("teacher"))
+    decides, beside = (scoring.configured("likelihood", places, found, deciding) for deciding in (True, False))
+    assert (decides.name, beside.name) == ("no loops, then constraints, then likelihood", "likelihood")
+    assert scoring.configured("verifiable", places, found, deciding=True).name == "no loops, then verifiable"
+
+
+def test_loops_come_last_for_the_ranker_that_asks_for_it(tmp_path: Path) -> None:
+    rows = [
+        {
+            "prompt": "a",
+            "responses": ["no no no no no no no no no", "tea", "milk"],
+            "constraints": '[{"kind": "includes", "text": "no"}]',
+        }
+    ]
+    ranking = scoring.Ranking("verifiable", scoring.Places(tmp_path, tmp_path), "float32", 512, loops_last=True)
+    ((row,),) = scoring.score(rows, ranking, 2, tmp_path)
+    assert row["scores"][0] < row["scores"][1] == row["scores"][2]
