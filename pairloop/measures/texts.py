@@ -78,14 +78,9 @@ def unspaced() -> Any:
 
 def repetitive(text: str) -> bool:
     """Whether a text loops: of its four-word sequences, fewer than three in four are different."""
-    return repeated(text) > 0.25
-
-
-def repeated(text: str) -> float:
-    """Share of a text's four-word sequences that stood in it before; 0 where there are fewer than four."""
     told = words(text.lower())
     sequences = [tuple(told[i : i + 4]) for i in range(len(told) - 3)]
-    return 1 - len(set(sequences)) / len(sequences) if len(sequences) >= 4 else 0.0
+    return len(sequences) >= 4 and len(set(sequences)) < 0.75 * len(sequences)
 
 
 def echoes(text: str, prompt: str) -> bool:

@@ -3,11 +3,11 @@
 import random
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import log
 
 from pairloop.files.records import Row
-from pairloop.measures.texts import repeated, words
+from pairloop.measures.texts import words
 from pairloop.params import Pair
 
 
@@ -33,9 +33,6 @@ class Response:
     truncated: bool
     """It was cut off at the limit of tokens."""
 
-    repeated: float
-    """How much of it repeats itself, as `measures.texts.repeated` says."""
-
 
 @dataclass(frozen=True)
 class Choice:
@@ -55,8 +52,8 @@ def seen(row: Row) -> list[Response]:
     """The responses of a row of records.RANKING, without those that are empty."""
     texts = row["responses"]
     return [
-        Response(i, texts.index(text), score, len(text), len(words(text)), reason == "length", repeated(text))
-        for i, (text, score, reason) in enumerate(zip(texts, row["scores"], row["finish_reasons"], strict=True))
+        Response(i, texts.index(text), row["scores"][i], len(text), len(words(text)), reason == "length")
+        for i, (text, reason) in enumerate(zip(texts, row["finish_reasons"], strict=True))
         if text.strip()
     ]
 
@@ -119,13 +116,10 @@ def _alike_in_length(best: Response, worst: Response, ratio: float) -> bool:
 
 
 def _ordered(usable: Sequence[Response], penalty: float, tie_break: str) -> list[Response]:
-    """With penalised scores, from best to worst; of equals by the tie-break, then the one that was sampled first."""
-    found = [replace(r, score=score) for r, score in zip(usable, penalised(usable, penalty), strict=True)]
-
-    def after(response: Response) -> float:
-        return {"none": 0.0, "length": response.words, "repetition": response.repeated}[tie_break]
-
-    return sorted(found, key=lambda response: (-response.score, after(response), response.index))
+    """With penalised scores, from best to worst; of equals the shorter first, or the one that was sampled first."""
+    both = zip(usable, penalised(usable, penalty), strict=True)
+    found = [Response(r.index, r.text, score, r.characters, r.words, r.truncated) for r, score in both]
+    return sorted(found, key=lambda r: (-r.score, r.words if tie_break == "length" else 0, r.index))
 
 
 def _each_text_once(ordered: Sequence[Response]) -> list[Response]:

@@ -139,11 +139,9 @@ class Pair(Section):
     """Leave out responses that were cut off at max_new_tokens. `chosen`: they may be rejected, but are not chosen, so
     that training learns to end; a prompt of which no finished response beats another gives no pair, and is counted."""
 
-    tie_break: Literal["none", "length", "repetition"] = "none"
+    tie_break: Literal["none", "length"] = "none"
     """Between equal scores. `none`: of equal best the one that was sampled first, of equal worst the last. `length`: of
-    equal best the shortest, in words, and of equal worst the one nearest to it in length (WPO v2). `repetition`: of
-    equal best the one that repeats itself least, and of equal worst the one that does most (by the share of its
-    four-word sequences that stood in it before), so that the model learns not to loop."""
+    equal best the shortest, in words, and of equal worst the one nearest to it in length (WPO v2)."""
 
     keep_share: Share = 1.0
     """Share of the prompts with pairs, those with the largest margins, that is kept (arXiv 2502.14560); the others are

@@ -82,16 +82,6 @@ def test_ties_go_to_the_shorter_best_and_the_worst_nearest_to_it_in_length() -> 
     assert texts_of(made([TIED], Pair(tie_break="length"))[0][0]) == (words(4), words(6))
 
 
-def test_ties_go_to_the_best_that_repeats_itself_least_and_the_worst_that_does_most() -> None:
-    plain, some, much = "one two three four five six seven", "one two three four one two three four", "no " * 8
-    told = [some, plain, plain + " too", plain, much, some + " five"]
-    tied = row([1.0, 1.0, 1.0, 0.0, 0.0, 0.0], told)
-    assert texts_of(made([tied], Pair())[0][0]) == (some, some + " five")
-    several = Pair(strategy="best_k_worst_k", k=2, tie_break="repetition")
-    assert [texts_of(pair) for pair in made([tied], several)[0]] == [(plain, much), (plain + " too", some + " five")]
-    assert texts_of(made([tied], Pair(tie_break="repetition"))[0][0]) == (plain, much)
-
-
 def test_ties_of_several_pairs_take_each_response_once() -> None:
     several = Pair(strategy="best_k_worst_k", k=3, tie_break="length")
     assert [texts_of(pair) for pair in made([TIED], several)[0]] == [
@@ -102,8 +92,7 @@ def test_ties_of_several_pairs_take_each_response_once() -> None:
 @pytest.mark.parametrize("strategy", ["best_worst", "best_random", "best_k_worst_k", "mean_minus_sigma"])
 def test_breaking_ties_changes_nothing_where_there_are_none(strategy: Any) -> None:
     rows = ranked(0.1)
-    for tie_break in ("length", "repetition"):
-        assert made(rows, Pair(strategy=strategy)) == made(rows, Pair(strategy=strategy, tie_break=tie_break))
+    assert made(rows, Pair(strategy=strategy)) == made(rows, Pair(strategy=strategy, tie_break="length"))
 
 
 def test_the_share_with_the_largest_margins_is_kept_and_the_others_are_counted() -> None:
