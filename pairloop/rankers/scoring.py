@@ -79,16 +79,11 @@ class Ranking:
     @property
     def name(self) -> str:
         """What stands in the rankings' column `ranker`."""
-        before = ("no loops",) * self.loops_last + ("constraints",) * self._constrained
-        return ", then ".join((*before, self.kind))
+        return ", then ".join(["no loops"] * self.loops_last + ["constraints"] * self.constraints_first + [self.kind])
 
     def ordered(self, rows: Sequence[Row], scores: Sequence[Sequence[float]]) -> Sequence[Sequence[float]]:
         """Each row's scores with what decides before the ranker; `responses` and `constraints` of the rows are read."""
-        return in_order(rows, scores, self._constrained, self.loops_last)
-
-    @property
-    def _constrained(self) -> bool:
-        return self.constraints_first and self.kind != "verifiable"
+        return in_order(rows, scores, self.constraints_first, self.loops_last)
 
     @cached_property
     def members(self) -> list[tuple[float, "Ranking"]]:
@@ -203,17 +198,10 @@ class Ranking:
 
 
 def configured(kind: str, places: Places, params: Params, deciding: bool = False) -> Ranking:
-    """The ranker of a kind, as the parameters describe it.
-
-    Args:
-        kind: one of `params.KINDS`, or LOG_PROBABILITY.
-        places: models to read with.
-        params: of `rank` the order is read only where it decides.
-        deciding: it ranks as the section `rank` says, what comes before the ranker included; else by itself.
-    """
+    """The ranker of a kind, as the parameters describe it; `deciding`: with what `rank` puts before it."""
     own, settings = params.rank, (params.rankers, params.judge, params.vllm)
-    first, last = deciding and own.constraints_first, deciding and own.loops_last
-    return Ranking(kind, places, params.base.dtype, own.batch_tokens, first, last, *settings)
+    first = deciding and own.constraints_first and kind != "verifiable"  # it ranks by constraints alone
+    return Ranking(kind, places, params.base.dtype, own.batch_tokens, first, deciding and own.loops_last, *settings)
 
 
 def make_room(ranking: Ranking) -> None:
