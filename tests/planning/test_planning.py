@@ -97,8 +97,10 @@ def test_the_first_iterations_speed_tells_the_time_of_the_others() -> None:
     speed = estimate.factors(first, work.run(params, model, counts), params[0], model, slow)
     told = {one.stage: estimate.estimate(one, params[0], model, slow, speed) for one in work.run(params, model, counts)}
     ratios = {stage: told[stage].seconds / took[stage] for stage in took if stage.partition("@")[0] in LONG}
-    # Iteration 1 samples the base, whose answers are twice as long: its time is the most that the others take.
-    assert all(within(ratio) or (ratio > 1 and stage.startswith("generate")) for stage, ratio in ratios.items())
+    # Iteration 1 samples the base, and trains on its answers, which are three times as long: its time is the most that
+    # the others take.
+    shorter = {stage for stage in ratios if stage.startswith(("generate", "train"))}
+    assert all(within(ratio) or (stage in shorter and 1 < ratio < 2.5) for stage, ratio in ratios.items())
     assert len(ratios) == 10
 
 
