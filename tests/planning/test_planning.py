@@ -100,7 +100,10 @@ def test_the_first_iterations_speed_tells_the_time_of_the_others() -> None:
     # Iteration 1 samples the base, and trains on its answers, which are three times as long: its time is the most that
     # the others take.
     shorter = {stage for stage in ratios if stage.startswith(("generate", "train"))}
-    assert all(within(ratio) or (stage in shorter and 1 < ratio < 2.5) for stage, ratio in ratios.items())
+    assert all(
+        within(ratio) or (stage in shorter and 1 < ratio < 2.5) for stage, ratio in ratios.items() if stage != "eval@0"
+    )
+    assert 0.5 < ratios["eval@0"] < 1.5  # those answers are the base's too, and iteration 1's are what is known
     assert len(ratios) == 10
 
 
