@@ -164,20 +164,20 @@ def _run_before() -> tuple[list[Params], dict[str, float]] | None:
         return None  # it was made with parameters of before, or DVC will say what is wrong with the file
 
 
-def _counts(params: Params, run: Any) -> Counts:
+def _counts(params: Params, run: Any) -> list[Counts]:
     """Lengths as the run that is here had them, if it read and sampled in the same way; else as assumed."""
-    had = measured.lengths(RESULTS) if run and measured.same_lengths(params, run[0][0]) else None
-    found = had or measured.assumed(params, measured.characters(Path(params.pool.source)))
-    return measured.shared(found, params)
+    had = measured.lengths(RESULTS) if run and measured.same_lengths(params, run[0][0]) else []
+    found = had or [measured.assumed(params, measured.characters(Path(params.pool.source)))]
+    return [measured.shared(counts, params) for counts in found]
 
 
 def _factors(params: Params, run: Any, machine: Machine) -> dict[str, float]:
     """What the run that is here says of this machine's speed, for each verb that computes in the same way."""
-    had = measured.lengths(RESULTS) if run else None
-    if had is None or not measured.alike(RESULTS, machine.device):
+    had = measured.lengths(RESULTS) if run else []
+    if not had or not measured.alike(RESULTS, machine.device):
         return {}
     iterations, seconds = run
-    had = measured.shared(had, iterations[0])
+    had = [measured.shared(counts, iterations[0]) for counts in had]
     own = size.of(iterations[0].base.model, _at_hand(iterations[0]))
     found = estimate.factors(seconds, work.run(iterations, own, had), iterations[0], own, machine)
     return {verb: factor for verb, factor in found.items() if measured.same_speed(verb, params, iterations[0])}

@@ -25,8 +25,8 @@ class Plan:
     """The base's files, where this machine has them."""
     machine: Machine
     """Where it would run."""
-    counts: Counts
-    """Lengths of prompts and responses."""
+    counts: Sequence[Counts]
+    """Lengths of prompts and responses in iterations 1, 2, …; the last are those of all after it too."""
     factors: Mapping[str, float]
     """What was measured of verbs, against the stated model."""
     estimates: Sequence[Estimate]
@@ -52,9 +52,15 @@ def head(plan: Plan, results: Path) -> list[str]:
         f"{params.generate.engine}, {params.rank.ranker}, {train.method} with beta {train.beta:g} and learning rate "
         f"{train.learning_rate:g}, {pairs} pairs a step; judged by {_judged(params)}{_answers(params)}",
         f"on {plan.machine.name}: {told} by the stated model, {speed}FLOP/s{' each' * (plan.machine.count > 1)}",
-        f"prompts of {plan.counts.prompt:.0f} tokens, responses of {plan.counts.response:.0f}: {plan.counts.source}",
+        _lengths(plan.counts),
     ]
     return [line for text in texts for line in table.wrapped(text)]
+
+
+def _lengths(counts: Sequence[Counts]) -> str:
+    """How long prompts and responses are; responses by iteration, where that is known."""
+    responses = ", ".join(f"{own.response:.0f}" for own in counts)
+    return f"prompts of {counts[0].prompt:.0f} tokens, responses of {responses}: {counts[0].source}"
 
 
 def _judged(params: Params) -> str:

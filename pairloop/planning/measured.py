@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from pairloop.files.records import read_json
@@ -31,20 +30,26 @@ def alike(results: Path, device: Device) -> bool:
     return bool(gpus) and all(recognised(name, memory * 2**20) == device for name, memory in gpus)
 
 
-def lengths(results: Path) -> Counts | None:
-    """Mean lengths of the run in the folder `results`; None: there is none."""
-    read: list[Mapping[str, Any]] = []
-    for path in sorted(results.glob("iteration_*/train.json")):
-        stages = {name: path.with_name(f"{name}.json") for name in ("generate", "prompts")}
-        if all(other.is_file() for other in stages.values()):
-            own = {"train": read_json(path)} | {name: read_json(other) for name, other in stages.items()}
-            if own["generate"]["rows_out"] and own["train"]["rows_out"]:
-                read.append(own)
-    if not read:
+def lengths(results: Path) -> list[Counts]:
+    """Mean lengths in each iteration of the run in the folder `results`, up to the first that is not there.
+
+    Each has its own: a trained model's responses can have a third of the base's length.
+    """
+    found: list[Counts] = []
+    while counts := _lengths(results / f"iteration_{len(found) + 1}", f"as measured ({results})"):
+        found.append(counts)
+    return found
+
+
+def _lengths(iteration: Path, source: str) -> Counts | None:
+    stages = {name: iteration / f"{name}.json" for name in ("generate", "train")}
+    if not all(path.is_file() for path in stages.values()):
         return None
-    response = fmean(own["generate"]["mean_tokens"] for own in read)
-    both = fmean(own["train"]["tokens"] / own["train"]["rows_out"] / 2 for own in read)
-    return Counts(max(both - response, 1.0), response, f"as measured ({results})")
+    own: dict[str, Mapping[str, Any]] = {name: read_json(path) for name, path in stages.items()}
+    if not (own["generate"]["rows_out"] and own["train"]["rows_out"]):
+        return None
+    response, both = own["generate"]["mean_tokens"], own["train"]["tokens"] / own["train"]["rows_out"] / 2
+    return Counts(max(both - response, 1.0), response, source)
 
 
 def assumed(params: Params, characters: float | None) -> Counts:

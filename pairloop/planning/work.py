@@ -27,28 +27,30 @@ from pairloop.planning.size import Size
 from pairloop.rankers import scoring
 
 
-def run(iterations: Sequence[Params], size: Size, counts: Counts, fetched: float = 0.0) -> list[Work]:
+def run(iterations: Sequence[Params], size: Size, counts: Sequence[Counts], fetched: float = 0.0) -> list[Work]:
     """The work of all stages, in the order in which they run.
 
     Args:
         iterations: the parameters of iterations 1, 2, … N.
         size: the base's.
-        counts: mean lengths.
+        counts: mean lengths in iterations 1, 2, …; the last are also those of all after it. What iteration n samples
+            is what model n - 1 answers.
         fetched: bytes of the base that this machine does not have yet.
     """
-    first = iterations[0]
-    found = [Work("base", 1, fetched=fetched, engine="none"), Work("pool", engine="none"), teach(first, size, counts)]
+    first, models = iterations[0], range(len(iterations) + 1)
+    of = [counts[min(n, len(counts) - 1)] for n in models]  # of what each model answers
+    found = [Work("base", 1, fetched=fetched, engine="none"), Work("pool", engine="none"), teach(first, size, of[0])]
     for n, params in enumerate(iterations, 1):
-        prompts = params.prompts.per_iteration
+        own, prompts = of[n - 1], params.prompts.per_iteration
         if params.pair.published is None:
-            found += [Work(f"prompts@{n}", prompts, engine="none"), generate(n, params, size, counts)]
-            found.append(rank(n, params, size, counts))
-        found += [Work(f"pair@{n}", prompts, engine="none"), train(n, params, size, counts)]
-    evaluated = [evaluate(n, first, size, counts) for n in range(len(iterations) + 1)]
+            found += [Work(f"prompts@{n}", prompts, engine="none"), generate(n, params, size, own)]
+            found.append(rank(n, params, size, own))
+        found += [Work(f"pair@{n}", prompts, engine="none"), train(n, params, size, own)]
+    evaluated = [evaluate(n, first, size, of[n]) for n in models]
     if first.eval.ifeval is not None:
-        evaluated += [instructed(n, first, size) for n in range(len(iterations) + 1)]
+        evaluated += [instructed(n, first, size) for n in models]
     if first.eval.preferences is not None:
-        evaluated += [preferred(n, first, size, counts) for n in range(len(iterations) + 1)]
+        evaluated += [preferred(n, first, size, of[n]) for n in models]
     return [*found, *evaluated, Work("report", engine="none")]
 
 

@@ -81,7 +81,7 @@ def test_iteration_2_samples_from_the_adapter_of_iteration_1_as_an_adapter(pipel
     ]
     found = params.parse(yaml.safe_load((pipeline.folder / "params.yaml").read_text()))
     asked, settings = found.generate, found.vllm
-    sampling = Sampling(asked.temperature, asked.top_p, asked.top_k, asked.max_new_tokens)
+    sampling = Sampling(asked.temperature[0], asked.top_p, asked.top_k, asked.max_new_tokens)
     written = [row["responses"] for row in rows]
 
     def said(policy: Path) -> list[list[str]]:
