@@ -7,7 +7,7 @@ from typing import Any
 
 from pairloop.evaluation.comparison import constraint_rate, passes
 from pairloop.files.records import Row
-from pairloop.measures.texts import words
+from pairloop.measures.texts import FEWEST_WORDS, repetitive, words
 from pairloop.prompts import constraints, kinds
 
 MOST_RATIO = 1.25
@@ -18,7 +18,7 @@ Held = Sequence[list[bool] | None]
 
 
 def apart_from_length(own: Sequence[Row], base: Sequence[Row], resamples: int, seed: int) -> dict[str, Any]:
-    """The gain over iteration 0 where length has no part in it, in two forms, each as of `comparison.constraint_rate`.
+    """The gain over iteration 0 where length has no part in it, in three forms, as `comparison.constraint_rate`.
 
     Args:
         own: the model's rows of answers, with `constraints` and `responses`.
@@ -30,7 +30,8 @@ def apart_from_length(own: Sequence[Row], base: Sequence[Row], resamples: int, s
         `beyond_length`: on the prompts of which no constraint is satisfied by length alone (`kinds.beyond_length`).
         `like_length`: over the pairs of answers, the i-th of one model and the i-th of the other, of which the longer
         has at most MOST_RATIO times the words of the other, with that `ratio`; a prompt counts once, with the mean over
-        its pairs. Either is None where there is no such prompt.
+        its pairs. `in_full`: on all prompts, where an answer that loops satisfies nothing, nor one of fewer than
+        FEWEST_WORDS words, unless the prompt limits the words. Each is None where there is no such prompt.
     """
     mine, theirs = passes(own), passes(base)
     unmeetable = [beyond_length(row) for row in own]
@@ -39,12 +40,26 @@ def apart_from_length(own: Sequence[Row], base: Sequence[Row], resamples: int, s
     return {
         "beyond_length": constraint_rate(_where(mine, unmeetable), _where(theirs, unmeetable), resamples, seed),
         "like_length": like and {**like, "ratio": MOST_RATIO},
+        "in_full": constraint_rate(_in_full(own, mine), _in_full(base, theirs), resamples, seed),
     }
 
 
 def beyond_length(row: Row) -> bool:
     """Whether a prompt has constraints, none of which an answer satisfies by its length alone."""
     return bool(row["constraints"]) and all(map(kinds.beyond_length, json.loads(row["constraints"])))
+
+
+def _in_full(rows: Sequence[Row], held: Held) -> Held:
+    """The same, of answers that are no full ones False."""
+    return [
+        of and [passed and _full(row, text) for passed, text in zip(of, row["responses"], strict=True)]
+        for row, of in zip(rows, held, strict=True)
+    ]
+
+
+def _full(row: Row, text: str) -> bool:
+    limited = any(map(kinds.limits_words, json.loads(row["constraints"])))
+    return not repetitive(text) and (limited or len(words(text)) >= FEWEST_WORDS)
 
 
 def _alike(own: Row, base: Row) -> list[int]:

@@ -4,6 +4,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Hashable, Sequence
 from functools import cache
 from typing import Any
 
@@ -29,7 +30,13 @@ _OPENING = 200
 _ECHO, _LONG_RUN, _SHORTEST_ECHO = 0.8, 10, 4
 """Share of a prompt's words, and number of them, that repeat it; words below which a prompt is too short to tell."""
 
+_LIST_MARKS = re.compile(r"^\s*(?:(?:[-*\u2022]|\d+[.)])(?:\s+|$))+", re.MULTILINE)
+
 _NO_WORD = re.compile(r"[\W_]+")
+
+
+FEWEST_WORDS = 5
+"""What is shorter is no full answer, except to a prompt that limits the words itself."""
 
 
 def refuses(response: str) -> bool:
@@ -77,10 +84,18 @@ def unspaced() -> Any:
 
 
 def repetitive(text: str) -> bool:
-    """Whether a text loops: of its four-word sequences, fewer than three in four are different."""
-    told = words(text.lower())
+    """Whether a text loops: of its four-word sequences or of its lines, fewer than three in four are different.
+
+    The marks and numbers of a list do not count: of "1. Fish", "2. Fish" and "3. A duck" two lines are the same.
+    """
+    bare = _LIST_MARKS.sub("", text.lower())
+    told, lines = words(bare), [line.strip() for line in bare.splitlines() if line.strip()]
     sequences = [tuple(told[i : i + 4]) for i in range(len(told) - 3)]
-    return len(sequences) >= 4 and len(set(sequences)) < 0.75 * len(sequences)
+    return (len(sequences) >= 4 and _too_few_differ(sequences)) or _too_few_differ(lines)
+
+
+def _too_few_differ(parts: Sequence[Hashable]) -> bool:
+    return len(set(parts)) < 0.75 * len(parts)
 
 
 def echoes(text: str, prompt: str) -> bool:

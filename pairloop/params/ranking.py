@@ -106,8 +106,8 @@ class Rank(Section):
     """Where a prompt has verifiable constraints, the share that holds decides and the ranker breaks ties."""
 
     loops_last: bool = False
-    """A response that loops, fewer than three in four of its four-word sequences being different, ranks below all of
-    its prompt's that do not, whatever constraints and ranker say of it."""
+    """A response that loops, fewer than three in four of its four-word sequences or of its lines being different, ranks
+    below all of its prompt's that do not, whatever constraints and ranker say of it."""
 
     batch_tokens: Annotated[int, Field(ge=64)] = 4096
     """Padded tokens in one forward pass."""
@@ -138,6 +138,11 @@ class Pair(Section):
     drop_truncated: Annotated[bool | Literal["chosen"], Words("true, false or chosen")] = False
     """Leave out responses that were cut off at max_new_tokens. `chosen`: they may be rejected, but are not chosen, so
     that training learns to end; a prompt of which no finished response beats another gives no pair, and is counted."""
+
+    fewest_words: Annotated[int, Field(ge=0)] = 0
+    """Leave out responses of fewer words, neither chosen nor rejected: "garden" alone has the word that a letter is
+    asked for, and training would learn to write no letter. A prompt of which fewer than two are left gives no pair, and
+    is counted. 0 leaves out none."""
 
     tie_break: Literal["none", "length"] = "none"
     """Between equal scores. `none`: of equal best the one that was sampled first, of equal worst the last. `length`: of

@@ -95,6 +95,11 @@ def beyond_length(constraint: Constraint) -> bool:
     return constraint["kind"] in BEYOND_LENGTH and ("max" not in constraint or "min" in constraint)
 
 
+def limits_words(constraint: Constraint) -> bool:
+    """Whether a constraint asks for an answer that is short: one of some options, or at most so many words."""
+    return constraint["kind"] == "choice" or (constraint["kind"] == "words" and "max" in constraint)
+
+
 def _has_texts(constraint: Constraint, text: str) -> bool:
     """Kinds that look for words, which stand for themselves whatever their case and the marks around them."""
     match constraint["kind"]:

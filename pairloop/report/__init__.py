@@ -31,7 +31,8 @@ models, one mapping each, from iteration 0 (the base model) on
     was computed, `length_controlled`, `orders` (2: asked in both) and `previous` {`win_rate`, `low`, `high`}, against
     the iteration before}, and `unconstrained` None or {`prompts`, `win_rate`, `low`, `high`}, on prompts without
     constraints} (not read for iteration 0), `constraints` None or {`prompts`, `pass_rate`, `low`, `high`, `gain`,
-    `gain_low`, `gain_high`, and `beyond_length` and `like_length`, each None or the same of what length has no part in,
+    `gain_low`, `gain_high`, `beyond_length` and `like_length`, each None or the same of what length has no part in,
+    `in_full`, the same where answers that loop or have next to no words satisfy nothing,
     and `by_kind` {kind: `prompts`, `pass_rate`, `base`}}, `mean_words`, `mean_tokens`, `truncated_share`,
     `repetitive_share`, `echoing_share`, and, where known, `empty_share`, `temperature`, `agreement` (rows of
     `judges`, two names,

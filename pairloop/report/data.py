@@ -40,7 +40,7 @@ _NEEDED = {
     "preferences": ("pairs", "preferred", "margin", "moved", "gain", "judge"),
     "constraints": (
         *("prompts", "pass_rate", "low", "high", "gain", "gain_low", "gain_high"),
-        *("beyond_length", "like_length", "by_kind"),
+        *("beyond_length", "like_length", "in_full", "by_kind"),
     ),
     "time": ("stage", "iteration", "seconds"),
     "sample": (

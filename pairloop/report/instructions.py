@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pairloop.measures.statistics import FEW
+from pairloop.measures.texts import FEWEST_WORDS
 from pairloop.report.answers import name
 from pairloop.report.curves import at
 from pairloop.report.data import Metrics
@@ -54,11 +55,20 @@ def claims(models: Sequence[Metrics]) -> list[str]:
         for row in other
         if row["constraints"]
     ]
-    told += [
-        _apart("Where length alone cannot do what is asked", found["beyond_length"]),
-        _apart("Between answers of like length", found["like_length"]),
+    apart = [
+        _apart("Where length cannot help", found["beyond_length"]),
+        _apart("At like length", found["like_length"]),
     ]
+    told += [_in_full(found["in_full"]), " ".join(apart)]
     return [*told, *_without(last), _faults(models[0], last)]
+
+
+def _in_full(found: Metrics) -> str:
+    """What is left where an answer has to be more than the words that are demanded."""
+    return (
+        f"Counting no answer that loops or has fewer than {FEWEST_WORDS} words: {percent(found['pass_rate'])}, "
+        f"{_change(found)}."
+    )
 
 
 def _apart(where: str, found: Metrics | None) -> str:
@@ -139,7 +149,12 @@ def table(models: Sequence[Metrics]) -> Table:
     found = [model["constraints"] for model in models]
     rates = [share(c["pass_rate"], c, c["prompts"]) if c else Cell(DASH) for c in found]
     rows = [Row("Pass rate", rates), Row("Gain in points", _gains(found))]
-    for label, key in (("Gain where length cannot help", "beyond_length"), ("Gain at like length", "like_length")):
+    apart = {
+        "Gain in full answers": "in_full",
+        "Gain where length cannot help": "beyond_length",
+        "Gain at like length": "like_length",
+    }
+    for label, key in apart.items():
         known = [c[key] if c else None for c in found]
         if any(known):
             rows.append(Row(label, _gains(known, counted=True)))

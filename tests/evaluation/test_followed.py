@@ -50,6 +50,23 @@ def test_like_length_is_a_ratio_of_words(words: int, counts: bool) -> None:
     assert (found["like_length"] is not None) is counts
 
 
+def test_answers_that_loop_or_are_next_to_nothing_are_no_full_ones() -> None:
+    garden = {"kind": "includes", "text": "garden"}
+    own = [
+        row([garden], "garden"),
+        row([garden], "We met in the garden."),
+        row([garden, {"kind": "words", "max": 8}], "A green garden"),
+        row([{"kind": "choice", "options": ["garden", "house"]}], "garden"),
+        row([garden], "1. a garden with a gate\n2. a garden with a gate"),
+        row(None, "house"),
+    ]
+    base = [row(json.loads(one["constraints"] or "null"), "A house with some trees") for one in own]
+    found = apart_from_length(own, base, 200, 0)["in_full"]
+    assert (found["prompts"], found["pass_rate"], found["gain"]) == (5, 0.6, 0.6)
+    assert apart_from_length(base, own, 200, 0)["in_full"]["gain"] == -0.6
+    assert apart_from_length(own[5:], base[5:], 200, 0)["in_full"] is None
+
+
 def test_of_several_answers_those_are_paired_that_have_the_same_number_and_a_prompt_counts_once() -> None:
     own = [row([LOWER], "one two", "one two", LONG), row([LOWER], "one", "one", "one")]
     base = [row([LOWER], "One two", LONG, LONG.title(), "not compared"), row([LOWER], LONG, LONG, LONG, "one")]

@@ -31,6 +31,24 @@ def test_a_loop_is_repetitive_and_a_list_is_not() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "loops"),
+    [
+        ("1. Fish\n2. Fish\n3. A duck", True),
+        ("1. Yes\n2. yes", True),
+        ("- a cat\n\n- a cat\n\n- a dog", True),
+        ("* a hat\n* a cap\n* a hood", False),
+        ("1. 1. 1.\n2. 1. 1.", False),  # nothing is left of them
+        ("1. Fish\n2. A frog\n3. An otter\n4. fish", False),  # three in four
+        ("The moon,\nso round,\nthe moon,\nso white,\nis there.", False),  # a refrain
+        ("1. A costume of a hat\n2. A costume of a hat and\n3. A costume of a hat and a", True),  # by their sequences
+        ("3.5 litres\n3.5 metres", False),
+    ],
+)
+def test_a_list_that_says_the_same_again_is_repetitive_whatever_its_numbers(text: str, loops: bool) -> None:
+    assert repetitive(text) == loops
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "",

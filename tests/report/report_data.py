@@ -151,6 +151,7 @@ def _model(n: int, rate: float, gain: float | None, judges: tuple[str, ...], ran
     if found:
         found |= {"low": 0.33 + gain, "high": 0.63 + gain, "gain_low": gain - 0.09, "gain_high": gain + 0.09}
         found |= {"beyond_length": _apart(28, gain - 0.03, 0.09), "like_length": _apart(31, gain - 0.02, 0.1)}
+        found |= {"in_full": _apart(40, gain - 0.04, 0.09)}
         found["by_kind"] = {
             "words": {"prompts": 18, "pass_rate": 0.6 + gain, "base": 0.6},
             "bullets": {"prompts": 28, "pass_rate": 0.4 + gain, "base": 0.4},

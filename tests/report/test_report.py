@@ -90,9 +90,9 @@ def test_what_may_weaken_the_claim_stands_beside_it_in_letters_of_the_same_size(
 ) -> None:
     show(browser, pages["unclear"])
     assert texts(browser, ".claims li") == [
-        "Where length alone cannot do what is asked (28 prompts): 1 point more (−8 to 10, which includes zero); too "
-        "few to tell.",
-        "Between answers of like length (31 prompts): 2 points more (−8 to 12, which includes zero).",
+        "Counting no answer that loops or has fewer than 5 words: 50 %, 0 points more (−9 to 9, which includes zero).",
+        "Where length cannot help (28 prompts): 1 point more (−8 to 10, which includes zero); too "
+        "few to tell. At like length (31 prompts): 2 points more (−8 to 12, which includes zero).",
         "Without instructions (80 prompts), likelihood prefers it in 49 % (39 to 59 %): neither better nor worse is "
         "shown.",
         "Of its answers 32 % are cut off (base 42 %), 3 % repeat the prompt (base 12 %), 2 % loop (base 9 %); they "

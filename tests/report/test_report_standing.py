@@ -246,6 +246,7 @@ def test_gains_apart_from_length_and_each_kind_stand_in_tables() -> None:
     shown = cells(instructions.table(models))
     assert [cell.text for cell in shown["Gain where length cannot help"]] == ["–", "+3", "+8", "+11"]
     assert shown["Gain at like length"][3].note == "2 to 22, 31\u00a0prompts"
+    assert [cell.text for cell in shown["Gain in full answers"]] == ["–", "+2", "+7", "+10"]
     assert texts(instructions.by_kind(models)) == {
         "bullets": ["28", "40 %", "54 %", ""],
         "words": ["18", "60 %", "74 %", ""],
