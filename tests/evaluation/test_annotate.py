@@ -150,7 +150,8 @@ def test_nothing_is_asked_twice_after_a_kill(serve: Serve, project: Run) -> None
         time.sleep(0.02)
     process.kill()
     process.wait()
-    kept = len([path for path in (project.folder / ".dvc" / "tmp" / "pairloop").glob("*/*/*") if path.is_file()])
+    files = [path for path in (project.folder / ".dvc" / "tmp" / "pairloop").glob("*/*/*") if path.is_file()]
+    kept = len([path for path in files if not path.suffix])  # .partial: killed while it was written
     assert 4 <= kept < 40
     # A server of its own: the first may still be taking in what the killed process had asked.
     again = serve()
