@@ -5,6 +5,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from pairloop.measures.texts import FEWEST_WORDS
 from pairloop.report import (
     annotated,
     answers,
@@ -148,6 +149,7 @@ def _measured(data: ReportData) -> dict[str, Any]:
             "charts": curves.constraints(data.models),
             "table": instructions.table(data.models),
             "by_kind": instructions.by_kind(data.models),
+            "fewest_words": FEWEST_WORDS,
         },
         "lengths": {"charts": curves.lengths(data), "table": _lengths(data)},
     }
