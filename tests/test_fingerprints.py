@@ -12,6 +12,7 @@ from pairloop.models import references
 from pairloop.params import VLLM, Judge, Rankers, Train
 from pairloop.params.settings import Section
 from pairloop.rankers.scoring import Places, Ranking
+from pairloop.rankers.verifiable import First
 from pairloop.samplers import Sampling
 from pairloop.samplers.answers import Policy, Speaker
 from pairloop.samplers.vllm import Engine
@@ -238,7 +239,7 @@ def test_every_field_of_scores_fingerprint_stands_for_something(
 ) -> None:
     judge, mixed = kind(ranking, "judge"), kind(ranking, "ensemble")
     changes = {
-        "ranker": (ranking, replace(ranking, constraints_first=True)),
+        "ranker": (ranking, replace(ranking, first=First(constraints=True))),
         "files": (ranking, replace(ranking, places=replace(ranking.places, teacher=folders["other"]))),
         "judge": (judge, replace(judge, judge=Judge(rubric="pairwise"))),
         "form": tuple(
@@ -251,7 +252,8 @@ def test_every_field_of_scores_fingerprint_stands_for_something(
     }
     for name, (before, after) in changes.items():
         assert differing(before.fingerprint, after.fingerprint) == {name}
-    assert differing(ranking.fingerprint, replace(ranking, loops_last=True).fingerprint) == {"ranker"}
+    for first in (First(loops_last=True), First(fewest_words=1), First(constraints="only")):
+        assert differing(ranking.fingerprint, replace(ranking, first=first).fingerprint) == {"ranker"}
     asked = kind(ranking, "judge", judge=Judge(engine="vllm"))
     eager = replace(asked, vllm=VLLM(enforce_eager=True))
     assert differing(asked.fingerprint, eager.fingerprint) == {"engine"}

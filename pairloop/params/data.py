@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from pairloop.errors import ParameterError
-from pairloop.params.settings import Count, NumberFormat, OneOrSeveral, Positive, Section, Share, Text
+from pairloop.params.settings import Count, NotNegative, NumberFormat, OneOrMany, Section, Share, Text
 
 
 class Base(Section):
@@ -83,10 +83,11 @@ class Generate(Section):
     n: Annotated[int, Field(ge=2)] = 5
     """Responses per prompt (the model card's 5). Pairwise rankers cost n² comparisons."""
 
-    temperature: OneOrSeveral[Positive] = (1.0,)
+    temperature: OneOrMany[NotNegative] = (1.0,)
     """Softmax temperature; at 1 the policy is sampled as it is. Lower values make the responses alike, and which of
-    them is better a matter of chance. Of several, a prompt's responses take one after the other, in turn: hot ones
-    differ, and in cool ones shows what the model does where it is used, such as looping."""
+    them is better a matter of chance. Of several, a prompt's responses take one after the other, in turn, and one may
+    be named more than once: hot ones differ, and in cool ones shows what the model does where it is used, such as
+    looping. 0 is greedy: responses to one prompt at 0 are all the same."""
 
     top_p: Share = 0.95
     """Nucleus: sample from the likeliest tokens that together have this probability."""
@@ -105,6 +106,11 @@ class Generate(Section):
 
     @model_validator(mode="after")
     def _every_temperature_is_used(self) -> Self:
+        if not any(self.temperature):
+            raise ParameterError(
+                f"generate.temperature is 0, so that all {self.n} responses to a prompt would be greedy, and the same: "
+                "name another, or several, such as [1.0, 0.7, 0.0]"
+            )
         if len(self.temperature) > self.n:
             raise ParameterError(
                 f"generate.temperature has {len(self.temperature)} temperatures for {self.n} responses to a prompt: "

@@ -102,12 +102,18 @@ class Rank(Section):
     second: Kind | None = None
     """Another ranker, whose agreement with the first is reported. It decides nothing."""
 
-    constraints_first: bool = True
-    """Where a prompt has verifiable constraints, the share that holds decides and the ranker breaks ties."""
+    constraints_first: Annotated[bool | Literal["only"], Words("true, false or only")] = True
+    """Where a prompt has verifiable constraints, the share that holds decides and the ranker breaks ties. `only`:
+    there nothing else counts and the ranker is not asked; it ranks the responses to the other prompts."""
 
     loops_last: bool = False
     """A response that loops, fewer than three in four of its four-word sequences or of its lines being different, ranks
     below all of its prompt's that do not, whatever constraints and ranker say of it."""
+
+    fewest_words: Annotated[int, Field(ge=0)] = 0
+    """A response of fewer words ranks below all of its prompt's others, unless the prompt limits the words itself:
+    "garden" alone has the word that a letter is asked for, and training would learn to write no letter. 0: the number
+    of words says nothing."""
 
     batch_tokens: Annotated[int, Field(ge=64)] = 4096
     """Padded tokens in one forward pass."""
@@ -138,11 +144,6 @@ class Pair(Section):
     drop_truncated: Annotated[bool | Literal["chosen"], Words("true, false or chosen")] = False
     """Leave out responses that were cut off at max_new_tokens. `chosen`: they may be rejected, but are not chosen, so
     that training learns to end; a prompt of which no finished response beats another gives no pair, and is counted."""
-
-    fewest_words: Annotated[int, Field(ge=0)] = 0
-    """Leave out responses of fewer words, neither chosen nor rejected: "garden" alone has the word that a letter is
-    asked for, and training would learn to write no letter. A prompt of which fewer than two are left gives no pair, and
-    is counted. 0 leaves out none."""
 
     tie_break: Literal["none", "length"] = "none"
     """Between equal scores. `none`: of equal best the one that was sampled first, of equal worst the last. `length`: of

@@ -53,7 +53,13 @@ def _zero_or_from_one(value: float) -> float:
 def _or_one(schema: dict[str, Any]) -> None:
     """Let a JSON schema of a list accept one item without the list."""
     listed = {name: schema.pop(name) for name in ("type", "items", "minItems")}
-    schema["anyOf"] = [listed["items"], listed | {"uniqueItems": True}]
+    schema["anyOf"] = [listed["items"], listed]
+
+
+def _or_one_different(schema: dict[str, Any]) -> None:
+    """The same of a list whose items differ."""
+    _or_one(schema)
+    schema["anyOf"][1]["uniqueItems"] = True
 
 
 _ZERO_OR_FROM_ONE: dict[str, Any] = {"anyOf": [{"const": 0}, {"minimum": 1}]}
@@ -129,8 +135,15 @@ Iterations = Annotated[
 
 OneOrSeveral = Annotated[
     tuple[T, ...],
-    Field(min_length=1, json_schema_extra=_or_one),
+    Field(min_length=1, json_schema_extra=_or_one_different),
     AfterValidator(_different),
     BeforeValidator(_one_as_tuple),
 ]
 """The same, where a number without a list around it is a list of one."""
+
+OneOrMany = Annotated[
+    tuple[T, ...],
+    Field(min_length=1, json_schema_extra=_or_one),
+    BeforeValidator(_one_as_tuple),
+]
+"""The same, where some may be equal."""

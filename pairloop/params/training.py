@@ -50,6 +50,11 @@ class Train(Section):
     warmup_ratio: ShareFromZero = 0.1
     """Share of the steps in which the learning rate rises from zero."""
 
+    average: ShareFromZero = 0.0
+    """Share of the steps, the last ones, over whose weights the mean is taken and kept (stochastic weight averaging,
+    Izmailov et al. 2018, arXiv 1803.05407): it is steadier than the last step's, most of all at a learning rate that
+    does not fall. 0 keeps the last step's. Not with a launcher that spreads the weights."""
+
     num_train_epochs: Count = 1
     """Passes over the pairs."""
 

@@ -13,7 +13,7 @@ from pairloop.params import VLLM, Judge, Params, Rankers
 from pairloop.prompts import constraints
 from pairloop.rankers import Ranker, advantages, check_all, score_all, score_unique
 from pairloop.rankers.ensemble import Ensemble
-from pairloop.rankers.verifiable import Verifiable, in_order
+from pairloop.rankers.verifiable import First, Verifiable, unscored
 from pairloop.samplers.answers import Policy
 from pairloop.samplers.vllm import Engine, release
 from pairloop.work import shards
@@ -61,11 +61,8 @@ class Ranking:
     batch_tokens: int
     """Padded tokens in one forward pass."""
 
-    constraints_first: bool = False
-    """Where a prompt has constraints, the share that holds decides and the ranker breaks ties."""
-
-    loops_last: bool = False
-    """A response that loops ranks below all of its prompt's that do not."""
+    first: First = field(default_factory=First)
+    """What decides before the ranker."""
 
     rankers: Rankers = field(default_factory=Rankers)
     """Weights of the rankers that come trained, and the mixture."""
@@ -79,17 +76,13 @@ class Ranking:
     @property
     def name(self) -> str:
         """What stands in the rankings' column `ranker`."""
-        return ", then ".join(["no loops"] * self.loops_last + ["constraints"] * self.constraints_first + [self.kind])
-
-    def ordered(self, rows: Sequence[Row], scores: Sequence[Sequence[float]]) -> Sequence[Sequence[float]]:
-        """Each row's scores with what decides before the ranker; `responses` and `constraints` of the rows are read."""
-        return in_order(rows, scores, self.constraints_first, self.loops_last)
+        return self.first.name(self.kind)
 
     @cached_property
     def members(self) -> list[tuple[float, "Ranking"]]:
         """What `ensemble` mixes, with weights."""
         found = self.rankers.ensemble.items() if self.kind == "ensemble" else ()
-        return [(weight, replace(self, kind=kind, constraints_first=False, loops_last=False)) for kind, weight in found]
+        return [(weight, replace(self, kind=kind, first=First())) for kind, weight in found]
 
     @cached_property
     def fingerprint(self) -> dict[str, Any]:
@@ -200,8 +193,8 @@ class Ranking:
 def configured(kind: str, places: Places, params: Params, deciding: bool = False) -> Ranking:
     """The ranker of a kind, as the parameters describe it; `deciding`: with what `rank` puts before it."""
     own, settings = params.rank, (params.rankers, params.judge, params.vllm)
-    first = deciding and own.constraints_first and kind != "verifiable"  # it ranks by constraints alone
-    return Ranking(kind, places, params.base.dtype, own.batch_tokens, first, deciding and own.loops_last, *settings)
+    first = First(kind != "verifiable" and own.constraints_first, own.loops_last, own.fewest_words)
+    return Ranking(kind, places, params.base.dtype, own.batch_tokens, first if deciding else First(), *settings)
 
 
 def make_room(ranking: Ranking) -> None:
@@ -250,6 +243,13 @@ def score(
 
 
 def _score_shard(shard: Sequence[Row], ranking: Ranking, scratch: Path) -> list[Row]:
+    asked = iter(_scored([row for row in shard if not ranking.first.leaves_out(row)], ranking, scratch))
+    found = [unscored(row) if ranking.first.leaves_out(row) else next(asked) for row in shard]
+    ordered = ranking.first.ordered(shard, [own["scores"] for own in found])
+    return [own | {"scores": scores} for own, scores in zip(found, ordered, strict=True)]
+
+
+def _scored(shard: Sequence[Row], ranking: Ranking, scratch: Path) -> list[Row]:
     stated = [constraints.parse(row["constraints"]) if row["constraints"] else [] for row in shard]
     prompts, candidates = [row["prompt"] for row in shard], [row["responses"] for row in shard]
     found = ranker(ranking, dict(zip(prompts, stated, strict=True)), scratch)
@@ -264,7 +264,7 @@ def _score_shard(shard: Sequence[Row], ranking: Ranking, scratch: Path) -> list[
         scores = check_all(found, prompts, candidates, [advantages(matrix) for matrix in matrices])
     else:
         scores = (score_unique if ranking.kind in ALONE else score_all)(found, prompts, candidates)
-    rows = zip(ranking.ordered(shard, scores), matrices, counts, strict=True)
+    rows = zip(scores, matrices, counts, strict=True)
     return [{"scores": own, "comparisons": matrix, "judge": count} for own, matrix, count in rows]
 
 

@@ -82,6 +82,6 @@ def _score_shard(shard: Sequence[Row], rankings: Sequence[Ranking]) -> dict[str,
     for ranking in rankings:
         ranker = rankers[ranking.kind]
         scores = told_all(candidates, unique, check_all(ranker, prompts, unique, ranker.scores(reads)))
-        rows = ranking.ordered(shard, scores)
+        rows = ranking.first.ordered(shard, scores)
         found[ranking.kind] = [{"scores": own, "comparisons": None, "judge": None} for own in rows]
     return found

@@ -1,16 +1,18 @@
 """Scores that a program verifies: the share of a prompt's constraints that a response satisfies."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 from pairloop.errors import RankingError
 from pairloop.files.records import Row
-from pairloop.measures.texts import repetitive
-from pairloop.prompts import constraints
+from pairloop.measures.texts import repetitive, words
+from pairloop.prompts import constraints, kinds
 from pairloop.prompts.constraints import Constraint
 
-_LOOPING = -1.0
-"""Stands for the share of a response that loops: below all shares."""
+_LOOPING, _SHORT = -0.5, -1.0
+"""Stand for the share of a response that loops, and of one with too few words: below all shares."""
 
 
 class Verifiable:
@@ -42,23 +44,58 @@ class Verifiable:
         return _share(self._constraints_of[prompt], response)
 
 
-def in_order(
-    rows: Sequence[Row], scores: Sequence[Sequence[float]], constrained: bool = True, loops_last: bool = False
-) -> list[list[float]]:
-    """The scores of each row's responses, ordered by what a program sees in them first.
+@dataclass(frozen=True)
+class First:
+    """What a program sees in a response, and what decides before the ranker's score does."""
 
-    Args:
-        rows: `responses` and `constraints` (JSON or None) are read.
-        scores: for each row its K scores, finite.
-        constrained: the share of the row's constraints that holds decides.
-        loops_last: before that, whether a response loops: as if it held less than nothing.
-    """
-    stated = [constraints.parse(row["constraints"]) if constrained and row["constraints"] else [] for row in rows]
-    shares = [
-        [_LOOPING if loops_last and repetitive(text) else _share(own, text) for text in row["responses"]]
-        for own, row in zip(stated, rows, strict=True)
-    ]
-    return constraints_first(scores, shares)
+    constraints: bool | Literal["only"] = False
+    """The share of the prompt's constraints that holds; with `only`, nothing else where a prompt has any."""
+
+    loops_last: bool = False
+    """Before that, whether the response loops: as if it held less than nothing."""
+
+    fewest_words: int = 0
+    """Before both, whether it has fewer words, unless the prompt limits them."""
+
+    def name(self, kind: str) -> str:
+        """What a ranker of a kind is called with this before it."""
+        own = [f"{self.fewest_words} words"] * (self.fewest_words > 0) + ["no loops"] * self.loops_last
+        if self.constraints == "only":
+            return ", then ".join([*own, f"constraints or else {kind}"])
+        return ", then ".join([*own, *["constraints"] * self.constraints, kind])
+
+    def leaves_out(self, row: Row) -> bool:
+        """Whether the ranker has no say about the responses to a prompt; `constraints` (JSON or None) are read."""
+        return self.constraints == "only" and bool(row["constraints"])
+
+    def ordered(self, rows: Sequence[Row], scores: Sequence[Sequence[float]]) -> list[list[float]]:
+        """The scores of each row's responses, ordered by this first.
+
+        Args:
+            rows: `responses` and `constraints` are read.
+            scores: for each row its K scores, finite; those of a row that is left out do not count.
+        """
+        counted = [
+            [0.0] * len(own) if self.leaves_out(row) else list(own) for row, own in zip(rows, scores, strict=True)
+        ]
+        return constraints_first(counted, [self._shares(row) for row in rows])
+
+    def _shares(self, row: Row) -> list[float]:
+        stated = constraints.parse(row["constraints"]) if row["constraints"] else []
+        fewest = 0 if any(map(kinds.limits_words, stated)) else self.fewest_words
+        decides = stated if self.constraints else []
+
+        def share(text: str) -> float:
+            if len(words(text)) < fewest:
+                return _SHORT
+            return _LOOPING if self.loops_last and repetitive(text) else _share(decides, text)
+
+        return [share(text) for text in row["responses"]]
+
+
+def unscored(row: Row) -> Row:
+    """What stands for a ranker's finding where none was asked."""
+    return {"scores": [0.0] * len(row["responses"]), "comparisons": None, "judge": None}
 
 
 def _share(stated: Sequence[Constraint], response: str) -> float:

@@ -131,11 +131,12 @@ def _trainer(
     log: Log,
 ) -> Any:
     """The trainer of this process, ready to train."""
-    from pairloop.training import trainer, watch
+    from pairloop.training import averaging, trainer, watch
 
     (pairs, test), (train, held_out), size = splits, plans, job.params.batch_pairs
     prompts = [pairs.prompts[i : i + size] for i in range(0, len(pairs.rows), size)]
     saved = four_bit.trained(model) if job.params.method == "qlora" else {}
+    means = [averaging.Mean(job.params.average)] if job.params.average else []
     built = trainer.build(
         policy=model,
         held_to=policy.reference(_start(job)),
@@ -145,7 +146,7 @@ def _trainer(
         train=pairs.rows,
         test=test.rows,
         plans={"train": list(chain(*train[rank])), "eval": list(chain(*held_out[rank]))},
-        watch=watch.Watch(log, prompts),
+        callbacks=[*means, watch.Watch(log, prompts)],
     )
     if job.params.method == "qlora":
         four_bit.keep_precise(built.model, saved)

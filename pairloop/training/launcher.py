@@ -8,6 +8,9 @@ from pairloop.errors import TrainingError
 from pairloop.params import Train, reading
 from pairloop.training import batches
 
+_SPREADING = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
+"""What accelerate calls the ways in which no process has all weights."""
+
 _PRECISION = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
 
@@ -38,6 +41,12 @@ def processes(params: Train, dtype: str, gpus: int) -> int:
                 f"train.launcher: {path} has {name} {found}, but {parameter}. Leave {name} out of the file, or make "
                 "them agree."
             )
+    kind = config.get("distributed_type")
+    if params.average and kind in _SPREADING:
+        raise TrainingError(
+            f"train.launcher: {path} has distributed_type {kind}, which spreads the weights, and train.average is "
+            f"{params.average:g}, whose mean needs them whole. Set train.average to 0, or train without a launcher."
+        )
     here = count // machines
     if not config.get("use_cpu", False) and here > gpus:
         raise TrainingError(

@@ -23,7 +23,6 @@ from pairloop.params import Train
 from pairloop.training import forward, losses, reference, sharing
 from pairloop.training.batches import Batch
 from pairloop.training.dropout import without_dropout
-from pairloop.training.watch import Watch
 
 
 class PairTrainer(losses.LossTrainer):
@@ -128,7 +127,7 @@ def build(
     test: list[Any],
     plans: Mapping[str, Sequence[Batch]],
     adapter: Any,
-    watch: Watch,
+    callbacks: list[Any],
 ) -> Any:
     """A trainer, which `prepare` makes ready.
 
@@ -141,7 +140,7 @@ def build(
         test: held-out rows.
         plans: what this device computes of both, as `train` and `eval`.
         adapter: a LoraConfig for a fresh adapter on the policy, or None.
-        watch: follows the run.
+        callbacks: follow the run; the watch stands last, which marks as complete what others write into checkpoints.
     """
     sharing.allow_fsdp()
     trainer = PairTrainer(
@@ -154,7 +153,7 @@ def build(
         processing_class=tokenizer,
         data_collator=losses.Collator(tokenizer.pad_token_id, config.max_length),
         peft_config=adapter,
-        callbacks=[watch],
+        callbacks=callbacks,
     )
     trainer.remove_callback(PrinterCallback)
     return trainer

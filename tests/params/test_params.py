@@ -69,7 +69,12 @@ def test_the_shipped_parameters_are_valid_and_complete() -> None:
         ),
         ({"eval": {"extrapolate": [0]}}, "eval.extrapolate is [0]: it must be a list of numbers above 0, each at most"),
         ({"generate": {"n": 2, "temperature": [1.0, 0.7, 0.5]}}, "3 temperatures for 2 responses to a prompt"),
-        ({"generate": {"temperature": [1.0, 0.0]}}, "generate.temperature is [1.0, 0.0]: it must be a number above 0"),
+        (
+            {"generate": {"temperature": [1.0, -0.1]}},
+            "generate.temperature is [1.0, -0.1]: it must be a number, at least",
+        ),
+        ({"generate": {"temperature": 0}}, "generate.temperature is 0, so that all 5 responses to a prompt would be"),
+        ({"rank": {"constraints_first": "first"}}, "rank.constraints_first is 'first': it must be true, false or only"),
         ({"eval": {"temperature": 0.5}}, "eval.temperature is no parameter: did you mean temperatures?"),
         ({"eval": {"temperatures": []}}, "eval.temperatures is []: it must be a number, at least 0, or a list of such"),
         ({"eval": {"temperatures": [0.7, 0.7]}}, "numbers, each at most once"),

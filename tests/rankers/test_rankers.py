@@ -15,7 +15,7 @@ from pairloop.rankers.prefix import batches
 from pairloop.rankers.specialist import head
 from pairloop.rankers.specialist.head import Head, Specialist
 from pairloop.rankers.specialist.hidden import HiddenStates, Layers
-from pairloop.rankers.verifiable import Verifiable, constraints_first, in_order
+from pairloop.rankers.verifiable import First, Verifiable, constraints_first
 
 PROMPTS = ["Hi", "Name three birds that can not fly, please, and say why. " * 3, "Ünï ☃ <|im_end|> text"]
 ANSWERS = [
@@ -232,13 +232,39 @@ def test_what_loops_comes_last_whatever_it_satisfies_and_however_it_scores():
     ]
     scores = [[9.0, 1.0, 2.0, 8.0]] * 2
 
-    def order(*, constrained=True, loops_last=True):
-        found = in_order(rows, scores, constrained, loops_last)
-        return [sorted(range(4), key=lambda i: -own[i]) for own in found]
+    def order(first):
+        return [sorted(range(4), key=lambda i: -own[i]) for own in first.ordered(rows, scores)]
 
-    assert order() == [[1, 2, 0, 3], [2, 1, 0, 3]]
-    assert order(constrained=False) == [[2, 1, 0, 3]] * 2
-    assert order(loops_last=False) == [[0, 3, 1, 2], [0, 3, 2, 1]]
+    assert order(First(constraints=True, loops_last=True)) == [[1, 2, 0, 3], [2, 1, 0, 3]]
+    assert order(First(loops_last=True)) == [[2, 1, 0, 3]] * 2
+    assert order(First(constraints=True)) == [[0, 3, 1, 2], [0, 3, 2, 1]]
+
+
+def test_what_has_too_few_words_comes_last_of_all_unless_the_prompt_limits_them():
+    texts = [
+        "garden",
+        "my garden is full of roses",
+        "no roses here, none at all",
+        "a rose is a rose is a rose is a rose",
+    ]
+    asked = ('[{"kind": "includes", "text": "garden"}]', '[{"kind": "words", "max": 6}]', None)
+    rows = [{"responses": texts, "constraints": own} for own in asked]
+    scores = [[9.0, 1.0, 2.0, 3.0]] * 3
+    found = First(constraints=True, loops_last=True, fewest_words=5).ordered(rows, scores)
+    assert [sorted(range(4), key=lambda i: -own[i]) for own in found] == [[1, 2, 3, 0], [0, 2, 1, 3], [2, 1, 3, 0]]
+    found = First(constraints=True, fewest_words=1).ordered(rows, scores)
+    assert sorted(range(4), key=lambda i: -found[0][i]) == [0, 1, 3, 2]
+
+
+def test_with_constraints_only_the_ranker_has_no_say_where_there_are_any():
+    texts = ["tea", "a cup of tea", "milk"]
+    rows = [{"responses": texts, "constraints": own} for own in ('[{"kind": "includes", "text": "tea"}]', None)]
+    only = First(constraints="only")
+    constrained, free = only.ordered(rows, [[5.0, 1.0, 9.0]] * 2)
+    assert constrained[0] == constrained[1] > constrained[2]
+    assert free == [5.0, 1.0, 9.0]
+    assert [only.leaves_out(row) for row in rows] == [True, False]
+    assert not First(constraints=True).leaves_out(rows[0])
 
 
 def some_head(size=32, layer=1):

@@ -11,6 +11,8 @@ from pairloop.files import records
 from pairloop.models import chat
 from pairloop.params import Params, Rank
 from pairloop.rankers import scoring
+from pairloop.rankers.likelihood import Likelihood
+from pairloop.rankers.verifiable import First
 from pairloop.samplers import Request, Sampling, answers
 from pairloop.samplers.answers import Policy, Speaker
 from pairloop.work import shards
@@ -86,7 +88,7 @@ def test_constraints_decide_before_the_ranker_does(tiny_base: Path, tmp_path: Pa
     ]
     found = {}
     for first in (True, False):
-        ranking = scoring.Ranking("likelihood", scoring.Places(tiny_base, tmp_path), "float32", 512, first)
+        ranking = scoring.Ranking("likelihood", scoring.Places(tiny_base, tmp_path), "float32", 512, First(first))
         found[first] = [row["scores"] for shard in scoring.score(rows, ranking, 2, tmp_path) for row in shard]
     assert found[True][0].index(max(found[True][0])) == 1
     assert found[True][1] == found[False][1]
@@ -129,11 +131,38 @@ def test_the_verifiable_ranker_scores_by_constraints_alone(tiny_base: Path, tmp_
 
 
 def test_only_the_ranker_that_decides_puts_constraints_first_and_loops_last() -> None:
-    found = Params(rank=Rank(constraints_first=True, loops_last=True))
+    found = Params(rank=Rank(constraints_first=True, loops_last=True, fewest_words=5))
     places = scoring.Places(Path("base"), Path("teacher"))
     decides, beside = (scoring.configured("likelihood", places, found, deciding) for deciding in (True, False))
-    assert (decides.name, beside.name) == ("no loops, then constraints, then likelihood", "likelihood")
-    assert scoring.configured("verifiable", places, found, deciding=True).name == "no loops, then verifiable"
+    assert (decides.name, beside.name) == ("5 words, then no loops, then constraints, then likelihood", "likelihood")
+    assert scoring.configured("verifiable", places, found, True).name == "5 words, then no loops, then verifiable"
+    only = Params(rank=Rank(constraints_first="only"))
+    assert scoring.configured("likelihood", places, only, True).name == "constraints or else likelihood"
+
+
+def test_a_ranker_is_not_asked_about_prompts_where_nothing_but_constraints_counts(
+    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    score = Likelihood.score
+
+    def noted(self: Likelihood, prompts: Any, candidates: Any) -> Any:
+        asked.extend(prompts)
+        return score(self, prompts, candidates)
+
+    monkeypatch.setattr(Likelihood, "score", noted)
+    tea = json.dumps([{"kind": "includes", "text": "tea"}])
+    rows = [
+        {"prompt": p, "responses": ["tea", "some milk"], "constraints": c}
+        for p, c in (("a", tea), ("b", None), ("c", tea), ("d", None))
+    ]
+    places = scoring.Places(tiny_base, tmp_path)
+    only, alone = (scoring.Ranking("likelihood", places, "float32", 512, First(first)) for first in ("only", False))
+    found = [row for shard in scoring.score(rows, only, 3, tmp_path) for row in shard]
+    assert asked == ["b", "d"]
+    assert found[0]["scores"] == found[2]["scores"] == [1.0, 0.0]
+    plain = [row for shard in scoring.score(rows, alone, 3, tmp_path) for row in shard]
+    assert [found[i]["scores"] for i in (1, 3)] == [plain[i]["scores"] for i in (1, 3)]
 
 
 def test_loops_come_last_for_the_ranker_that_asks_for_it(tmp_path: Path) -> None:
@@ -144,6 +173,6 @@ def test_loops_come_last_for_the_ranker_that_asks_for_it(tmp_path: Path) -> None
             "constraints": '[{"kind": "includes", "text": "no"}]',
         }
     ]
-    ranking = scoring.Ranking("verifiable", scoring.Places(tmp_path, tmp_path), "float32", 512, loops_last=True)
+    ranking = scoring.Ranking("verifiable", scoring.Places(tmp_path, tmp_path), "float32", 512, First(loops_last=True))
     ((row,),) = scoring.score(rows, ranking, 2, tmp_path)
     assert row["scores"][0] < row["scores"][1] == row["scores"][2]

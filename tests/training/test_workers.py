@@ -258,6 +258,11 @@ def test_the_shipped_configs_contradict_no_parameter_and_are_read_by_accelerate(
             {},
             r"gradient_clipping 0\.5, but train\.max_grad_norm is 1\.0",
         ),
+        (
+            "num_processes: 2\ndistributed_type: FSDP",
+            {"average": 0.5},
+            r"distributed_type FSDP, which spreads the weights, and train\.average is 0\.5",
+        ),
         ("num_processes: 4", {}, "starts 4 processes on this machine, which has 2 GPUs"),
         ("num_processes: many", {}, "num_processes many"),
         ("num_processes: 3\nnum_machines: 2", {}, "equally many on each"),
