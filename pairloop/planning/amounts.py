@@ -55,6 +55,9 @@ class Counts:
     unconstrained: float = 1.0
     """Share of the held-out prompts that have no constraints."""
 
+    ranked: float = 1.0
+    """Share of an iteration's prompts whose responses the ranker is asked about."""
+
 
 @dataclass(frozen=True)
 class Work:

@@ -75,15 +75,18 @@ def shared(counts: Counts, params: Params) -> Counts:
     """The same lengths, with the shares that follow from the parameters.
 
     Of the pairs that are asked for prompts give half where a program ranks, by which many responses tie: 447 of 900 in
-    the default run.
+    the default run. Where the ranker is asked about the others alone, these are the pool's share of such.
     """
-    paired = 0.5 if params.rank.ranker == "verifiable" else 1.0
-    return replace(counts, pairs=paired, unconstrained=unconstrained(params))
+    divided = params.rank.constraints_first == "only" and params.rank.ranker != "verifiable"
+    others = 0.0 if params.prompts.constrained == "only" else _unconstrained(_prompts(Path(params.pool.source)))
+    ranked = others if divided else 1.0
+    paired = 0.5 if params.rank.ranker == "verifiable" else (1 + ranked) / 2
+    held_out = _prompts(Path(params.pool.eval_source))[: params.eval.prompts]
+    return replace(counts, pairs=paired, unconstrained=_unconstrained(held_out), ranked=ranked)
 
 
-def unconstrained(params: Params) -> float:
-    """Share of the held-out prompts without constraints, where they stand in a .jsonl file that is here; else 1."""
-    rows = _prompts(Path(params.pool.eval_source))[: params.eval.prompts]
+def _unconstrained(rows: list[dict[str, Any]]) -> float:
+    """Share of the prompts without constraints; 1 where none are known, as of a source that is no .jsonl file here."""
     return sum(not row.get("constraints") for row in rows) / len(rows) if rows else 1.0
 
 

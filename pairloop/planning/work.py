@@ -94,7 +94,8 @@ def rank(n: int, params: Params, size: Size, counts: Counts) -> Work:
     """Score every response, and by a second ranker where one is asked for."""
     prompts, samples = params.prompts.per_iteration, params.generate.n
     kinds = [params.rank.ranker, *([params.rank.second] if params.rank.second else [])]
-    scored = [score(kind, prompts, samples, params, size, counts) for kind in kinds]
+    asked = [round(counts.ranked * prompts), prompts]  # a second ranker does not look at constraints
+    scored = [score(kind, own, samples, params, size, counts) for kind, own in zip(kinds, asked, strict=False)]
     return replace(_sum(f"rank@{n}", prompts * samples, scored), spread=params.rank.engine == "ray")
 
 

@@ -295,9 +295,10 @@ def test_the_share_of_prompts_that_judges_compare_is_that_of_the_prompts_that_ar
     source.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     asked: dict[str, Any] = {"pool": {"eval_source": str(source)}}
     found = [parameters.parse(asked | {"eval": {"prompts": n, "judged": "unconstrained"}}) for n in (4, 8)]
-    assert [measured.unconstrained(params) for params in found] == [0.25, 0.625]
+    own = amounts.Counts(56.0, 60.0, "as assumed")
+    assert [measured.shared(own, params).unconstrained for params in found] == [0.25, 0.625]
     elsewhere = parameters.parse({"pool": {"eval_source": "hf:a/b"}})
-    assert measured.unconstrained(elsewhere) == 1.0
+    assert measured.shared(own, elsewhere).unconstrained == 1.0
     counts = amounts.Counts(56.0, 60.0, "as assumed", unconstrained=0.625)
     assert [work.compared_prompts(params, counts) for params in (found[1], elsewhere)] == [5, 120]
 
@@ -318,3 +319,20 @@ def test_ifevals_answers_are_planned_for_every_model_where_they_are_asked_for() 
     without, found = (planned(params, MISTRAL, [counts], machine) for params in (plain, asked))
     assert set(found) - set(without) == {"ifeval@0", "ifeval@1"}
     assert found["ifeval@1"].work.rows == 541 and found["ifeval@1"].seconds > found["report"].seconds
+
+
+def test_a_ranker_that_is_not_asked_where_constraints_count_alone_is_planned_for_the_others(tmp_path: Path) -> None:
+    source = tmp_path / "pool.jsonl"
+    rows = [{"prompt": str(n)} | ({"constraints": [{"kind": "json"}]} if n < 6 else {}) for n in range(8)]
+    source.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+    def planned(first: Any, **prompts: Any) -> amounts.Counts:
+        rank = {"ranker": "specialist", "constraints_first": first}
+        values = {"pool": {"source": str(source)}, "rank": rank, "prompts": prompts}
+        return measured.shared(amounts.Counts(56.0, 60.0, "as assumed"), parameters.parse(values))
+
+    found = [planned(True), planned("only"), planned("only", constrained="only")]
+    assert [(own.ranked, own.pairs) for own in found] == [(1.0, 1.0), (0.25, 0.625), (0.0, 0.5)]
+    params = parameters.parse({"rank": {"ranker": "specialist", "constraints_first": "only"}})
+    full, quarter = (work.rank(1, params, MISTRAL, own) for own in found[:2])
+    assert quarter.read == pytest.approx(full.read / 4) and quarter.rows == full.rows
