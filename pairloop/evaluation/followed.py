@@ -1,6 +1,7 @@
 """Whether more instructions are followed for another reason than the answers' length, and which kinds of them."""
 
 import json
+import operator
 import statistics
 from collections.abc import Sequence
 from typing import Any
@@ -51,15 +52,14 @@ def beyond_length(row: Row) -> bool:
 
 def _in_full(rows: Sequence[Row], held: Held) -> Held:
     """The same, of answers that are no full ones False."""
-    return [
-        of and [passed and _full(row, text) for passed, text in zip(of, row["responses"], strict=True)]
-        for row, of in zip(rows, held, strict=True)
-    ]
+    return [of and [*map(operator.and_, of, _full(row))] for row, of in zip(rows, held, strict=True)]
 
 
-def _full(row: Row, text: str) -> bool:
+def _full(row: Row) -> list[bool]:
+    """Which of the answers to a prompt with constraints are full ones."""
     limited = any(map(kinds.limits_words, json.loads(row["constraints"])))
-    return not repetitive(text) and (limited or len(words(text)) >= FEWEST_WORDS)
+    fewest = 0 if limited else FEWEST_WORDS
+    return [not repetitive(text) and len(words(text)) >= fewest for text in row["responses"]]
 
 
 def _alike(own: Row, base: Row) -> list[int]:
