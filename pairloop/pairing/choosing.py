@@ -86,6 +86,9 @@ def choose(responses: Sequence[Response], params: Pair, penalty: float, draw: ra
         usable = [response for response in usable if not response.truncated]
         if len(usable) < 2:
             return _none("truncated")
+    usable = [response for response in usable if response.words >= params.fewest_words]
+    if len(usable) < 2:
+        return _none("fewest_words")
     if len({response.text for response in usable}) == 1:
         return _none("identical")
     ordered = _ordered(usable, penalty, params.tie_break)

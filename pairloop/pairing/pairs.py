@@ -19,9 +19,9 @@ def pair(ranked: Iterable[Row], rule: Rule) -> tuple[list[Row], dict[str, str]]:
     Returns:
         Rows of records.PAIR in the order of `ranked`, and for each prompt_id that gave no pair the reason: `empty` and
         `truncated` (fewer than two responses are left without those, or none that may be chosen beats another),
-        `identical` (all texts are the same), `tie` (all scores are), `min_margin` (no pair's scores differ so much),
-        `max_length_ratio` (no such pair's responses are so close in length) and `keep_share` (the share of the prompts
-        that is kept have larger margins).
+        `fewest_words` (fewer than two have so many), `identical` (all texts are the same), `tie` (all scores are),
+        `min_margin` (no pair's scores differ so much), `max_length_ratio` (no such pair's responses are so close in
+        length) and `keep_share` (the share of the prompts that is kept have larger margins).
     """
     pairs: list[Row] = []
     reasons: dict[str, str] = {}

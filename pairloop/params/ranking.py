@@ -112,8 +112,7 @@ class Rank(Section):
 
     fewest_words: Annotated[int, Field(ge=0)] = 0
     """A response of fewer words ranks below all of its prompt's others, unless the prompt limits the words itself:
-    "garden" alone has the word that a letter is asked for, and training would learn to write no letter. 0: the number
-    of words says nothing."""
+    it is rejected then, where `pair.fewest_words` leaves it out of the pairs. 0: the number of words says nothing."""
 
     batch_tokens: Annotated[int, Field(ge=64)] = 4096
     """Padded tokens in one forward pass."""
@@ -144,6 +143,11 @@ class Pair(Section):
     drop_truncated: Annotated[bool | Literal["chosen"], Words("true, false or chosen")] = False
     """Leave out responses that were cut off at max_new_tokens. `chosen`: they may be rejected, but are not chosen, so
     that training learns to end; a prompt of which no finished response beats another gives no pair, and is counted."""
+
+    fewest_words: Annotated[int, Field(ge=0)] = 0
+    """Leave out responses of fewer words, neither chosen nor rejected: "garden" alone has the word that a letter is
+    asked for, and training would learn to write no letter. A prompt of which fewer than two are left gives no pair, and
+    is counted. 0 leaves out none. `rank.fewest_words` ranks such responses last instead, so that they are rejected."""
 
     tie_break: Literal["none", "length"] = "none"
     """Between equal scores. `none`: of equal best the one that was sampled first, of equal worst the last. `length`: of

@@ -49,6 +49,8 @@ def test_the_best_is_chosen_and_the_worst_rejected() -> None:
         (row([2.0, 1.0], ["two words", "no less than five words"]), Pair(max_length_ratio=2.0), "max_length_ratio"),
         (row([2.0, 1.0], ["雨が降る。" * 50, "雨が降る。"]), Pair(max_length_ratio=2.0), "max_length_ratio"),
         (row([1.0, 2.0, 3.0], cut=(1, 2)), Pair(drop_truncated=True), "truncated"),
+        (row([1.0, 0.0], ["garden", "no such word"]), Pair(fewest_words=2), "fewest_words"),
+        (row([1.0, 0.0], ["", "no such word"]), Pair(fewest_words=2), "empty"),
     ],
 )
 def test_a_prompt_that_gives_no_pair_is_counted_with_its_reason(bad: Any, params: Pair, reason: str) -> None:
@@ -129,6 +131,15 @@ def test_no_strategy_chooses_a_response_that_was_cut_off_where_those_may_only_be
     for cut in ((0, 1, 2), (0, 1, 2, 3)):
         assert made([row([3.0, 2.0, 1.0, 0.0], cut=cut)], params) == ([], {"a": "truncated"})
     assert made([row([1.0, 1.0], cut=(0,))], params) == ([], {"a": "tie"})
+
+
+@pytest.mark.parametrize("strategy", ["best_worst", "best_random", "best_k_worst_k"])
+def test_no_strategy_pairs_what_has_too_few_words(strategy: Any) -> None:
+    texts = ["garden", "the garden in May", "a house with a door", "none"]
+    ranked = [row([3.0, 2.0, 1.0, 0.0], texts)]
+    found = made(ranked, Pair(strategy=strategy, fewest_words=4))[0]
+    assert [texts_of(pair) for pair in found] == [("the garden in May", "a house with a door")]
+    assert texts_of(made(ranked, Pair(strategy=strategy, fewest_words=1))[0][0])[0] == "garden"
 
 
 def test_best_random_is_drawn_from_seed_iteration_and_prompt_only() -> None:
