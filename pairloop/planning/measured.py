@@ -77,12 +77,17 @@ def shared(counts: Counts, params: Params) -> Counts:
     Of the pairs that are asked for prompts give half where a program ranks, by which many responses tie: 447 of 900 in
     the default run. Where the ranker is asked about the others alone, these are the pool's share of such.
     """
-    divided = params.rank.constraints_first == "only" and params.rank.ranker != "verifiable"
-    others = 0.0 if params.prompts.constrained == "only" else _unconstrained(_prompts(Path(params.pool.source)))
-    ranked = others if divided else 1.0
+    ranked = _ranked(params)
     paired = 0.5 if params.rank.ranker == "verifiable" else (1 + ranked) / 2
     held_out = _prompts(Path(params.pool.eval_source))[: params.eval.prompts]
     return replace(counts, pairs=paired, unconstrained=_unconstrained(held_out), ranked=ranked)
+
+
+def _ranked(params: Params) -> float:
+    """Share of an iteration's prompts that the ranker is asked about."""
+    if params.rank.constraints_first != "only" or params.rank.ranker == "verifiable":
+        return 1.0
+    return 0.0 if params.prompts.constrained == "only" else _unconstrained(_prompts(Path(params.pool.source)))
 
 
 def _unconstrained(rows: list[dict[str, Any]]) -> float:
