@@ -5,7 +5,17 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from pairloop.errors import ParameterError
-from pairloop.params.settings import Count, NotNegative, NumberFormat, OneOrMany, Section, Share, Text
+from pairloop.params.settings import (
+    Count,
+    NotNegative,
+    NumberFormat,
+    OneOrMany,
+    ProperShare,
+    Section,
+    Share,
+    Text,
+    Words,
+)
 
 
 class Base(Section):
@@ -63,9 +73,12 @@ class Prompts(Section):
     reuse: bool = False
     """Start again at the pool's beginning when it is used up, instead of refusing."""
 
-    constrained: Literal["any", "only"] = "any"
+    constrained: Annotated[
+        Literal["any", "only"] | ProperShare, Words("any, only or a number between 0 and 1, without these")
+    ] = "any"
     """Which prompts of the pool the slices take. `any`: all in their order. `only`: those with constraints; where
-    `rank.ranker` is `verifiable`, the others give no pair. The teacher's prompts are of any kind."""
+    `rank.ranker` is `verifiable`, the others give no pair. A share between 0 and 1: so many of each slice have
+    constraints, and the others have none. The teacher's prompts are of any kind."""
 
 
 class Generate(Section):

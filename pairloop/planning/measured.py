@@ -87,6 +87,8 @@ def _ranked(params: Params) -> float:
     """Share of an iteration's prompts that the ranker is asked about."""
     if params.rank.constraints_first != "only" or params.rank.ranker == "verifiable":
         return 1.0
+    if isinstance(params.prompts.constrained, float):
+        return 1 - params.prompts.constrained
     return 0.0 if params.prompts.constrained == "only" else _unconstrained(_prompts(Path(params.pool.source)))
 
 

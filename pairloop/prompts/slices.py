@@ -55,7 +55,7 @@ def askable(pool_rows: list[Row], settings: Prompts, reserved: int) -> list[Row]
         reserved: rows at the pool's end that belong to the teacher (see `teacher_rows`).
     """
     found = pool_rows[: max(0, len(pool_rows) - reserved)]
-    return [row for row in found if row["constraints"] is not None] if settings.constrained == "only" else found
+    return _of_kind(found, True) if settings.constrained == "only" else found
 
 
 def slice_for(pool_rows: list[Row], iteration: int, settings: Prompts, reserved: int) -> list[Row]:
@@ -65,28 +65,44 @@ def slice_for(pool_rows: list[Row], iteration: int, settings: Prompts, reserved:
         pool_rows: the whole pool, in its order.
         iteration: number from 1.
         settings: the block's size, what goes into it, and whether to begin again where the pool is used up. Within one
-            iteration no prompt comes twice.
+            iteration no prompt comes twice. With a share of prompts with constraints, these come first.
         reserved: rows at the pool's end that belong to the teacher (see `teacher_rows`).
 
     Raises:
         DataError: too few prompts; says how many are needed and how many there are.
     """
-    found, count = askable(pool_rows, settings, reserved), settings.per_iteration
+    found, count, share = askable(pool_rows, settings, reserved), settings.per_iteration, settings.constrained
+    others = f"(of {len(pool_rows)}; {reserved} are reserved for the teacher)"
+    if isinstance(share, str):
+        label = " with constraints" if share == "only" else ""
+        return _block(found, count, iteration, settings, (label, others))
+    stated = round(count * share)
+    return [
+        *_block(_of_kind(found, True), stated, iteration, settings, (" with constraints", others)),
+        *_block(_of_kind(found, False), count - stated, iteration, settings, (" without constraints", others)),
+    ]
+
+
+def _of_kind(rows: list[Row], constrained: bool) -> list[Row]:
+    return [row for row in rows if (row["constraints"] is not None) == constrained]
+
+
+def _block(found: list[Row], count: int, iteration: int, settings: Prompts, said: tuple[str, str]) -> list[Row]:
+    """The n-th `count` of the rows; `said`: of which kind they are, and what else the pool has."""
     first = (iteration - 1) * count
     last = first + count
     if last > len(found) and not (settings.reuse and count <= len(found)):
+        label, others = said
         needed = f"{count} prompts" if settings.reuse else f"prompts {first + 1} to {last}"
-        limited = settings.constrained == "only"
-        there = f"{len(found)}{' with constraints' if limited else ''}"
         remedies = [
             "lower prompts.per_iteration",
-            "add such prompts" if limited else "add prompts",
+            "add such prompts" if label else "add prompts",
             *([] if settings.reuse else ["set prompts.reuse: true"]),
-            *(["set prompts.constrained: any"] if limited else []),
+            *(["set prompts.constrained: any"] if label else []),
         ]
         raise DataError(
-            f"iteration {iteration} needs {needed}, the pool has {there} (of {len(pool_rows)}; {reserved} are reserved "
-            f"for the teacher): {_either(remedies)}"
+            f"iteration {iteration} needs {needed}{'' if settings.constrained == 'only' else label}, the pool has "
+            f"{len(found)}{label} {others}: {_either(remedies)}"
         )
     return [found[place % len(found)] for place in range(first, last)]
 

@@ -75,6 +75,13 @@ def test_the_shipped_parameters_are_valid_and_complete() -> None:
         ),
         ({"generate": {"temperature": 0}}, "generate.temperature is 0, so that all 5 responses to a prompt would be"),
         ({"rank": {"constraints_first": "first"}}, "rank.constraints_first is 'first': it must be true, false or only"),
+        *(
+            (
+                {"prompts": {"constrained": value}},
+                f"prompts.constrained is {value!r}: it must be any, only or a number between 0 and 1, without these",
+            )
+            for value in ("onyl", 1.0, 0.0, True)
+        ),
         ({"eval": {"temperature": 0.5}}, "eval.temperature is no parameter: did you mean temperatures?"),
         ({"eval": {"temperatures": []}}, "eval.temperatures is []: it must be a number, at least 0, or a list of such"),
         ({"eval": {"temperatures": [0.7, 0.7]}}, "numbers, each at most once"),
@@ -178,6 +185,10 @@ def test_a_text_quoted_as_the_message_says_is_read(monkeypatch: pytest.MonkeyPat
         (
             {"prompts": {"per_iteration": 101, "constrained": "only"}},
             r"iteration 3 needs prompts 203 to 303, the pool has 300 with constraints \(of 684",
+        ),
+        (
+            {"prompts": {"per_iteration": 150, "constrained": 0.1}},
+            r"iteration 3 needs prompts 271 to 405 without constraints, the pool has 328 without constraints \(of 684",
         ),
     ],
 )

@@ -333,6 +333,7 @@ def test_a_ranker_that_is_not_asked_where_constraints_count_alone_is_planned_for
 
     found = [planned(True), planned("only"), planned("only", constrained="only")]
     assert [(own.ranked, own.pairs) for own in found] == [(1.0, 1.0), (0.25, 0.625), (0.0, 0.5)]
+    assert planned("only", constrained=0.9).ranked == pytest.approx(0.1)
     params = parameters.parse({"rank": {"ranker": "specialist", "constraints_first": "only"}})
     full, quarter = (work.rank(1, params, MISTRAL, own) for own in found[:2])
     assert quarter.read == pytest.approx(full.read / 4) and quarter.rows == full.rows

@@ -335,6 +335,29 @@ def test_too_few_constrained_prompts_say_how_many_there_are_and_what_helps():
     )
 
 
+def test_a_share_of_an_iterations_prompts_has_constraints_and_the_others_have_none():
+    rows = every_third_constrained(30)
+    blocks = [slices.slice_for(rows, n, of(4, constrained=0.25), 6) for n in (1, 2)]
+    assert blocks == [[rows[0], rows[1], rows[2], rows[4]], [rows[3], rows[5], rows[7], rows[8]]]
+    assert slices.slice_for(rows, 5, of(4, constrained=0.5, reuse=True), 6) == [rows[0], rows[3], rows[13], rows[14]]
+    assert slices.slice_for(rows, 1, of(3, constrained=0.9), 6) == [rows[0], rows[3], rows[6]]
+
+
+@pytest.mark.parametrize(
+    ("share", "reuse", "needed"),
+    [
+        (0.75, False, "iteration 3 needs prompts 7 to 9 with constraints, the pool has 8 with constraints"),
+        (0.05, False, "iteration 5 needs prompts 17 to 20 without constraints, the pool has 16 without constraints"),
+        (0.9, True, "iteration 1 needs 9 prompts with constraints, the pool has 8 with constraints"),
+    ],
+)
+def test_too_few_of_either_kind_say_which_kind_is_wanting(share, reuse, needed):
+    count, iteration = (10 if reuse else 4), int(needed.split()[1])
+    with pytest.raises(DataError) as refused:
+        slices.slice_for(every_third_constrained(30), iteration, of(count, constrained=share, reuse=reuse), 6)
+    assert refused.value.message.startswith(f"{needed} (of 30; 6 are reserved for the teacher): lower prompts.per_")
+
+
 def test_a_pool_without_constraints_is_refused_where_only_those_with_them_are_taken(tmp_path, monkeypatch):
     params_file = {
         "prompts": {"per_iteration": 2, "constrained": "only"},
@@ -369,6 +392,7 @@ def test_prompts_that_an_iteration_passes_over_are_counted(tmp_path, monkeypatch
     own, counts = taken("only")
     assert own == [rows[9], rows[12], rows[15]]
     assert counts == {"rows_in": 30, "rows_out": 3, "with_constraints": 3, "dropped": {"without_constraints": 16}}
+    assert taken(0.6) == ([rows[6], rows[9], rows[2]], {"rows_in": 30, "rows_out": 3, "with_constraints": 2})
 
 
 def test_the_teacher_gets_the_last_prompts_or_an_error():
