@@ -163,6 +163,14 @@ def test_nothing_sticks_out_sideways(browser: Any, pages: dict[str, Path], run: 
     assert widest <= window == width
 
 
+@pytest.mark.parametrize("run", ["better", "full", "one_iteration"])
+def test_every_iteration_of_a_table_is_seen_without_scrolling(browser: Any, pages: dict[str, Path], run: str) -> None:
+    show(browser, pages[run], 1200)
+    script = """return [...document.querySelectorAll(".scroll")].filter(s => s.scrollWidth > s.clientWidth)
+        .map(s => s.querySelector("caption")?.textContent.trim() ?? s.className)"""
+    assert browser.execute_script(script) == []
+
+
 def test_dark_is_dark_light_is_light_and_paper_is_always_light(browser: Any, pages: dict[str, Path]) -> None:
     seen = {}
     for scheme, media in (("dark", "screen"), ("light", "screen"), ("dark", "print")):
