@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from pairloop import params as parameters
-from pairloop.errors import ParameterError
+from pairloop.errors import ParameterError, meant
 from pairloop.files import records
 from stages import common
 
@@ -29,6 +29,8 @@ _RESOLVING = "ValueError raised while resolving interpolation: "
 _AMBIGUOUS = "Ambiguous value for argument '"
 """What Hydra says of several values, which only `dvc exp run --queue` takes."""
 
+_NO_GROUP = ". No match in the defaults list."
+"""What Hydra says of recipe=NAME, without the plus sign."""
 
 TEMPORARY = (
     "The project has it, but this temporary copy of the project holds only what git tracks. Track it, give its "
@@ -55,15 +57,38 @@ def composed(changes: tuple[str, ...] = ()) -> Any:
     except OverrideParseException as error:
         raise ParameterError(_unread(error.override)) from error
     except (HydraException, OmegaConfBaseException) as error:
-        reason = str(error.__cause__ or error).splitlines()[0].removeprefix(_RESOLVING)
-        if reason.startswith(_AMBIGUOUS):
-            raise ParameterError(_unread(reason[len(_AMBIGUOUS) : -1])) from error
-        raise ParameterError(f"params.yaml: {reason}") from error
+        raise ParameterError(_wrong(error)) from error
     except YAMLError as error:
         raise ParameterError(f"conf: a recipe is no valid YAML: {' '.join(str(error).split())}") from error
     except UnicodeDecodeError as error:
         raise ParameterError(f"conf: a recipe is no UTF-8 ({error}). Save the file in that encoding") from error
     return params
+
+
+def _wrong(error: Exception) -> str:
+    """What Hydra or OmegaConf found, in words of params.yaml."""
+    from hydra.errors import MissingConfigException
+    from omegaconf import DictConfig
+    from omegaconf.errors import ConfigAttributeError, ConfigKeyError
+
+    cause = error.__cause__ or error
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        return f"there is no {group} {name}{meant(name, error.options)}"
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, DictConfig):
+        known = sorted(set(map(str, cause.parent_node)) - {"hydra"})
+        absent = f"params.yaml has no {cause.full_key}"
+        return f"{absent}{meant(str(cause.key), known)}" if known else _missing(absent, error)
+    if _NO_GROUP in str(error):
+        return _missing(str(error).splitlines()[0].removesuffix(_NO_GROUP), error)
+    reason = str(cause).splitlines()[0].removeprefix(_RESOLVING)
+    return _unread(reason[len(_AMBIGUOUS) : -1]) if reason.startswith(_AMBIGUOUS) else f"params.yaml: {reason}"
+
+
+def _missing(what: str, error: Exception) -> str:
+    """What to do about a name that is missing where others may be added: Hydra ends with the change that adds it."""
+    *_, added = str(error).split()
+    return f"{what}: to add it, as to overrides or with a recipe, write {added}"
 
 
 def _unread(change: str) -> str:

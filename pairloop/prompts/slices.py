@@ -75,11 +75,11 @@ def slice_for(pool_rows: list[Row], iteration: int, settings: Prompts, reserved:
     others = f"(of {len(pool_rows)}; {reserved} are reserved for the teacher)"
     if isinstance(share, str):
         label = " with constraints" if share == "only" else ""
-        return _block(found, count, iteration, settings, (label, others))
+        return _block(found, count, iteration, settings.reuse, label, others)
     stated = round(count * share)
     return [
-        *_block(_of_kind(found, True), stated, iteration, settings, (" with constraints", others)),
-        *_block(_of_kind(found, False), count - stated, iteration, settings, (" without constraints", others)),
+        *_block(_of_kind(found, True), stated, iteration, settings.reuse, " with constraints", others),
+        *_block(_of_kind(found, False), count - stated, iteration, settings.reuse, " without constraints", others),
     ]
 
 
@@ -87,22 +87,20 @@ def _of_kind(rows: list[Row], constrained: bool) -> list[Row]:
     return [row for row in rows if (row["constraints"] is not None) == constrained]
 
 
-def _block(found: list[Row], count: int, iteration: int, settings: Prompts, said: tuple[str, str]) -> list[Row]:
-    """The n-th `count` of the rows; `said`: of which kind they are, and what else the pool has."""
+def _block(found: list[Row], count: int, iteration: int, reuse: bool, label: str, others: str) -> list[Row]:
+    """The n-th `count` of the rows; `label` and `others`: of which kind they are, and what else the pool has."""
     first = (iteration - 1) * count
     last = first + count
-    if last > len(found) and not (settings.reuse and count <= len(found)):
-        label, others = said
-        needed = f"{count} prompts" if settings.reuse else f"prompts {first + 1} to {last}"
+    if last > len(found) and not (reuse and count <= len(found)):
+        needed = f"{count} prompts" if reuse else f"prompts {first + 1} to {last}"
         remedies = [
             "lower prompts.per_iteration",
             "add such prompts" if label else "add prompts",
-            *([] if settings.reuse else ["set prompts.reuse: true"]),
+            *([] if reuse else ["set prompts.reuse: true"]),
             *(["set prompts.constrained: any"] if label else []),
         ]
         raise DataError(
-            f"iteration {iteration} needs {needed}{'' if settings.constrained == 'only' else label}, the pool has "
-            f"{len(found)}{label} {others}: {_either(remedies)}"
+            f"iteration {iteration} needs {needed}{label}, the pool has {len(found)} {others}: {_either(remedies)}"
         )
     return [found[place % len(found)] for place in range(first, last)]
 

@@ -171,6 +171,24 @@ def test_a_change_that_cannot_be_read_says_what_to_quote_and_how(
         composed((change,))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("rank.fewest_word=3", "params.yaml has no rank.fewest_word: did you mean fewest_words?"),
+        ("trian.beta=3", "params.yaml has no trian: did you mean train?"),
+        ("+recipe=longr", "there is no recipe longr: did you mean longer?"),
+        ("overrides.3.train.beta=1", "params.yaml has no overrides.3: to add it, .* write +overrides.3.train.beta=1"),
+        ("recipe=longer", "Could not override 'recipe': to add it, .* write +recipe=longer"),
+    ],
+)
+def test_a_change_of_what_is_not_there_is_answered_with_the_nearest_name_or_how_to_add_it(
+    change: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(ParameterError, match=message.replace("+", "[+]")):
+        composed((change,))
+
+
 def test_a_text_quoted_as_the_message_says_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert composed(('base.model="pypi:a==1, (b)"',)).base.model == "pypi:a==1, (b)"
@@ -184,11 +202,11 @@ def test_a_text_quoted_as_the_message_says_is_read(monkeypatch: pytest.MonkeyPat
         ({"teach": {"prompts": 541}}, "iteration 3 needs prompts 97 to 144, the pool has 143"),
         (
             {"prompts": {"per_iteration": 101, "constrained": "only"}},
-            r"iteration 3 needs prompts 203 to 303, the pool has 300 with constraints \(of 684",
+            r"iteration 3 needs prompts 203 to 303 with constraints, the pool has 300 \(of 684",
         ),
         (
             {"prompts": {"per_iteration": 150, "constrained": 0.1}},
-            r"iteration 3 needs prompts 271 to 405 without constraints, the pool has 328 without constraints \(of 684",
+            r"iteration 3 needs prompts 271 to 405 without constraints, the pool has 328 \(of 684",
         ),
     ],
 )

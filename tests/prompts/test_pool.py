@@ -330,7 +330,7 @@ def test_too_few_constrained_prompts_say_how_many_there_are_and_what_helps():
     with pytest.raises(DataError) as refused:
         slices.slice_for(rows, 3, of(3, constrained="only"), 6)
     assert refused.value.message == (
-        "iteration 3 needs prompts 7 to 9, the pool has 8 with constraints (of 30; 6 are reserved for the teacher): "
+        "iteration 3 needs prompts 7 to 9 with constraints, the pool has 8 (of 30; 6 are reserved for the teacher): "
         "lower prompts.per_iteration, add such prompts, set prompts.reuse: true, or set prompts.constrained: any"
     )
 
@@ -346,9 +346,9 @@ def test_a_share_of_an_iterations_prompts_has_constraints_and_the_others_have_no
 @pytest.mark.parametrize(
     ("share", "reuse", "needed"),
     [
-        (0.75, False, "iteration 3 needs prompts 7 to 9 with constraints, the pool has 8 with constraints"),
-        (0.05, False, "iteration 5 needs prompts 17 to 20 without constraints, the pool has 16 without constraints"),
-        (0.9, True, "iteration 1 needs 9 prompts with constraints, the pool has 8 with constraints"),
+        (0.75, False, "iteration 3 needs prompts 7 to 9 with constraints, the pool has 8"),
+        (0.05, False, "iteration 5 needs prompts 17 to 20 without constraints, the pool has 16"),
+        (0.9, True, "iteration 1 needs 9 prompts with constraints, the pool has 8"),
     ],
 )
 def test_too_few_of_either_kind_say_which_kind_is_wanting(share, reuse, needed):
@@ -370,7 +370,7 @@ def test_a_pool_without_constraints_is_refused_where_only_those_with_them_are_ta
     (tmp_path / "params.yaml").write_text(json.dumps(params_file))
     monkeypatch.chdir(tmp_path)
     found = CliRunner().invoke(pool_stage.main, ["models/iteration_0", "pool.parquet", "eval.parquet", "pool.json"])
-    assert found.exit_code == 1 and "the pool has 0 with constraints (of 20; 4 are reserved" in found.output
+    assert found.exit_code == 1 and "the pool has 0 (of 20; 4 are reserved" in found.output
     assert not (tmp_path / "pool.parquet").exists()
 
 
