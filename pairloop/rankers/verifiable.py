@@ -7,12 +7,12 @@ from typing import Literal
 
 from pairloop.errors import RankingError
 from pairloop.files.records import Row
-from pairloop.measures.texts import repetitive, words
+from pairloop.measures.texts import echoes, repetitive, words
 from pairloop.prompts import constraints, kinds
 from pairloop.prompts.constraints import Constraint
 
 _LOOPING, _SHORT = -0.5, -1.0
-"""Stand for the share of a response that loops, and of one with too few words: below all shares."""
+"""Of a response that loops or repeats its prompt, and of one with too few words: below all shares."""
 
 
 class Verifiable:
@@ -52,14 +52,14 @@ class First:
     """The share of the prompt's constraints that holds; with `only`, nothing else where a prompt has any."""
 
     loops_last: bool = False
-    """Before that, whether the response loops: as if it held less than nothing."""
+    """Before that, whether the response loops or repeats its prompt: as if it held less than nothing."""
 
     fewest_words: int = 0
     """Before both, whether it has fewer words, unless the prompt limits them."""
 
     def name(self, kind: str) -> str:
         """What a ranker of a kind is called with this before it."""
-        own = [f"{self.fewest_words} words"] * (self.fewest_words > 0) + ["no loops"] * self.loops_last
+        own = [f"{self.fewest_words} words"] * (self.fewest_words > 0) + ["no loops or echoes"] * self.loops_last
         if self.constraints == "only":
             return ", then ".join([*own, f"constraints or else {kind}"])
         return ", then ".join([*own, *["constraints"] * self.constraints, kind])
@@ -72,7 +72,7 @@ class First:
         """The scores of each row's responses, ordered by this first.
 
         Args:
-            rows: `responses` and `constraints` are read.
+            rows: `prompt`, `responses` and `constraints` are read.
             scores: for each row its K scores, finite; those of a row that is left out do not count.
         """
         counted = [
@@ -88,7 +88,8 @@ class First:
         def share(text: str) -> float:
             if len(words(text)) < fewest:
                 return _SHORT
-            return _LOOPING if self.loops_last and repetitive(text) else _share(decides, text)
+            loops = self.loops_last and (repetitive(text) or echoes(text, row["prompt"]))
+            return _LOOPING if loops else _share(decides, text)
 
         return [share(text) for text in row["responses"]]
 

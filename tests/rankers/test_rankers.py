@@ -224,10 +224,10 @@ def test_equal_shares_leave_the_scores_as_they_are():
     assert constraints_first([[3.0, 1.0], []], [[0.5, 0.5], []]) == [[3.0, 1.0], []]
 
 
-def test_what_loops_comes_last_whatever_it_satisfies_and_however_it_scores():
-    loops, plain, wrong = "tea for two " * 5, "a cup of tea", "a glass of water"
+def test_what_loops_or_repeats_its_prompt_comes_last_whatever_it_satisfies_and_however_it_scores():
+    loops, plain, wrong, echo = "tea for two " * 5, "a cup of tea", "a glass of water", "What goes into tea? Tea!"
     rows = [
-        {"responses": [loops, plain, wrong, loops], "constraints": asked}
+        {"prompt": "What goes into tea?", "responses": [loops, plain, wrong, echo], "constraints": asked}
         for asked in ('[{"kind": "includes", "text": "tea"}]', None)
     ]
     scores = [[9.0, 1.0, 2.0, 8.0]] * 2
@@ -248,7 +248,7 @@ def test_what_has_too_few_words_comes_last_of_all_unless_the_prompt_limits_them(
         "a rose is a rose is a rose is a rose",
     ]
     asked = ('[{"kind": "includes", "text": "garden"}]', '[{"kind": "words", "max": 6}]', None)
-    rows = [{"responses": texts, "constraints": own} for own in asked]
+    rows = [{"prompt": "What is there?", "responses": texts, "constraints": own} for own in asked]
     scores = [[9.0, 1.0, 2.0, 3.0]] * 3
     found = First(constraints=True, loops_last=True, fewest_words=5).ordered(rows, scores)
     assert [sorted(range(4), key=lambda i: -own[i]) for own in found] == [[1, 2, 3, 0], [0, 2, 1, 3], [2, 1, 3, 0]]

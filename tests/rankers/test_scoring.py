@@ -134,8 +134,9 @@ def test_only_the_ranker_that_decides_puts_constraints_first_and_loops_last() ->
     found = Params(rank=Rank(constraints_first=True, loops_last=True, fewest_words=5))
     places = scoring.Places(Path("base"), Path("teacher"))
     decides, beside = (scoring.configured("likelihood", places, found, deciding) for deciding in (True, False))
-    assert (decides.name, beside.name) == ("5 words, then no loops, then constraints, then likelihood", "likelihood")
-    assert scoring.configured("verifiable", places, found, True).name == "5 words, then no loops, then verifiable"
+    before = "5 words, then no loops or echoes"
+    assert (decides.name, beside.name) == (f"{before}, then constraints, then likelihood", "likelihood")
+    assert scoring.configured("verifiable", places, found, True).name == f"{before}, then verifiable"
     only = Params(rank=Rank(constraints_first="only"))
     assert scoring.configured("likelihood", places, only, True).name == "constraints or else likelihood"
 
@@ -161,6 +162,10 @@ def test_a_ranker_is_not_asked_about_prompts_where_nothing_but_constraints_count
     found = [row for shard in scoring.score(rows, only, 3, tmp_path) for row in shard]
     assert asked == ["b", "d"]
     assert found[0]["scores"] == found[2]["scores"] == [1.0, 0.0]
+    assert "loaded" in vars(only)
+    unasked = scoring.Ranking("likelihood", places, "float32", 512, First("only"))
+    assert [shard[0]["scores"] for shard in scoring.score(rows[:1], unasked, 3, tmp_path / "b")] == [[1.0, 0.0]]
+    assert "loaded" not in vars(unasked)
     plain = [row for shard in scoring.score(rows, alone, 3, tmp_path) for row in shard]
     assert [found[i]["scores"] for i in (1, 3)] == [plain[i]["scores"] for i in (1, 3)]
 
