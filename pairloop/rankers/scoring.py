@@ -243,7 +243,8 @@ def score(
 
 
 def _score_shard(shard: Sequence[Row], ranking: Ranking, scratch: Path) -> list[Row]:
-    asked = iter(_scored([row for row in shard if not ranking.first.leaves_out(row)], ranking, scratch))
+    left = [row for row in shard if not ranking.first.leaves_out(row)]
+    asked = iter(_scored(left, ranking, scratch) if left else ())
     found = [unscored(row) if ranking.first.leaves_out(row) else next(asked) for row in shard]
     ordered = ranking.first.ordered(shard, [own["scores"] for own in found])
     return [own | {"scores": scores} for own, scores in zip(found, ordered, strict=True)]
