@@ -252,7 +252,7 @@ def test_every_field_of_scores_fingerprint_stands_for_something(
     }
     for name, (before, after) in changes.items():
         assert differing(before.fingerprint, after.fingerprint) == {name}
-    for first in (First(loops_last=True), First(fewest_words=1), First(constraints="only")):
+    for first in (First(loops_last=True), First(echoes_last=True), First(fewest_words=1), First(constraints="only")):
         assert differing(ranking.fingerprint, replace(ranking, first=first).fingerprint) == {"ranker"}
     asked = kind(ranking, "judge", judge=Judge(engine="vllm"))
     eager = replace(asked, vllm=VLLM(enforce_eager=True))

@@ -107,8 +107,12 @@ class Rank(Section):
     there nothing else counts and the ranker is not asked; it ranks the responses to the other prompts."""
 
     loops_last: bool = False
-    """A response that loops, fewer than three in four of its four-word sequences or of its lines being different, or
-    that repeats its prompt, ranks below all others of the prompt, whatever constraints and ranker say of it."""
+    """A response that loops, fewer than three in four of its four-word sequences or of its lines being different, ranks
+    below all of its prompt's that do not, whatever constraints and ranker say of it."""
+
+    echoes_last: bool = False
+    """So does one that repeats its prompt, nearly all of the prompt's words in one run. Not for prompts that ask for
+    just that, as to correct a text."""
 
     fewest_words: Annotated[int, Field(ge=0)] = 0
     """A response of fewer words ranks below all of its prompt's others, unless the prompt limits the words itself:

@@ -193,7 +193,8 @@ class Ranking:
 def configured(kind: str, places: Places, params: Params, deciding: bool = False) -> Ranking:
     """The ranker of a kind, as the parameters describe it; `deciding`: with what `rank` puts before it."""
     own, settings = params.rank, (params.rankers, params.judge, params.vllm)
-    first = First(kind != "verifiable" and own.constraints_first, own.loops_last, own.fewest_words)
+    stated = kind != "verifiable" and own.constraints_first
+    first = First(stated, own.loops_last, own.echoes_last, own.fewest_words)
     return Ranking(kind, places, params.base.dtype, own.batch_tokens, first if deciding else First(), *settings)
 
 

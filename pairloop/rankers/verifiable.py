@@ -11,7 +11,7 @@ from pairloop.measures.texts import echoes, repetitive, words
 from pairloop.prompts import constraints, kinds
 from pairloop.prompts.constraints import Constraint
 
-_LOOPING, _SHORT = -0.5, -1.0
+_SAYING_AGAIN, _SHORT = -0.5, -1.0
 """Of a response that loops or repeats its prompt, and of one with too few words: below all shares."""
 
 
@@ -52,14 +52,18 @@ class First:
     """The share of the prompt's constraints that holds; with `only`, nothing else where a prompt has any."""
 
     loops_last: bool = False
-    """Before that, whether the response loops or repeats its prompt: as if it held less than nothing."""
+    """Before that, whether the response loops: as if it held less than nothing."""
+
+    echoes_last: bool = False
+    """And whether it repeats its prompt, in the same way."""
 
     fewest_words: int = 0
     """Before both, whether it has fewer words, unless the prompt limits them."""
 
     def name(self, kind: str) -> str:
         """What a ranker of a kind is called with this before it."""
-        own = [f"{self.fewest_words} words"] * (self.fewest_words > 0) + ["no loops or echoes"] * self.loops_last
+        own = [f"{self.fewest_words} words"] * (self.fewest_words > 0) + ["no loops"] * self.loops_last
+        own += ["no echoes"] * self.echoes_last
         if self.constraints == "only":
             return ", then ".join([*own, f"constraints or else {kind}"])
         return ", then ".join([*own, *["constraints"] * self.constraints, kind])
@@ -88,8 +92,8 @@ class First:
         def share(text: str) -> float:
             if len(words(text)) < fewest:
                 return _SHORT
-            loops = self.loops_last and (repetitive(text) or echoes(text, row["prompt"]))
-            return _LOOPING if loops else _share(decides, text)
+            loops, repeats = self.loops_last and repetitive(text), self.echoes_last and echoes(text, row["prompt"])
+            return _SAYING_AGAIN if loops or repeats else _share(decides, text)
 
         return [share(text) for text in row["responses"]]
 

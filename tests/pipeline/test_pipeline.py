@@ -140,6 +140,7 @@ EVAL = stages("eval@0", "eval@1", "eval@2", "eval@3", "report")
         ("rank.constraints_first", False, JUDGE),
         ("rank.constraints_first", "only", JUDGE),
         ("rank.loops_last", True, JUDGE),
+        ("rank.echoes_last", True, JUDGE),
         ("rank.fewest_words", 2, JUDGE),
         ("rank.second", "likelihood", TEACH),
         ("rank.ranker", "likelihood", TEACH),

@@ -235,8 +235,10 @@ def test_what_loops_or_repeats_its_prompt_comes_last_whatever_it_satisfies_and_h
     def order(first):
         return [sorted(range(4), key=lambda i: -own[i]) for own in first.ordered(rows, scores)]
 
-    assert order(First(constraints=True, loops_last=True)) == [[1, 2, 0, 3], [2, 1, 0, 3]]
-    assert order(First(loops_last=True)) == [[2, 1, 0, 3]] * 2
+    assert order(First(constraints=True, loops_last=True, echoes_last=True)) == [[1, 2, 0, 3], [2, 1, 0, 3]]
+    assert order(First(loops_last=True, echoes_last=True)) == [[2, 1, 0, 3]] * 2
+    assert order(First(loops_last=True)) == [[3, 2, 1, 0]] * 2
+    assert order(First(echoes_last=True)) == [[0, 2, 1, 3]] * 2
     assert order(First(constraints=True)) == [[0, 3, 1, 2], [0, 3, 2, 1]]
 
 

@@ -131,10 +131,10 @@ def test_the_verifiable_ranker_scores_by_constraints_alone(tiny_base: Path, tmp_
 
 
 def test_only_the_ranker_that_decides_puts_constraints_first_and_loops_last() -> None:
-    found = Params(rank=Rank(constraints_first=True, loops_last=True, fewest_words=5))
+    found = Params(rank=Rank(constraints_first=True, loops_last=True, echoes_last=True, fewest_words=5))
     places = scoring.Places(Path("base"), Path("teacher"))
     decides, beside = (scoring.configured("likelihood", places, found, deciding) for deciding in (True, False))
-    before = "5 words, then no loops or echoes"
+    before = "5 words, then no loops, then no echoes"
     assert (decides.name, beside.name) == (f"{before}, then constraints, then likelihood", "likelihood")
     assert scoring.configured("verifiable", places, found, True).name == f"{before}, then verifiable"
     only = Params(rank=Rank(constraints_first="only"))
