@@ -193,8 +193,7 @@ class Ranking:
 def configured(kind: str, places: Places, params: Params, deciding: bool = False) -> Ranking:
     """The ranker of a kind, as the parameters describe it; `deciding`: with what `rank` puts before it."""
     own, settings = params.rank, (params.rankers, params.judge, params.vllm)
-    stated = kind != "verifiable" and own.constraints_first
-    first = First(stated, own.loops_last, own.echoes_last, own.fewest_words)
+    first = First(kind != "verifiable" and own.constraints_first, own.loops_last, own.echoes_last, own.fewest_words)
     return Ranking(kind, places, params.base.dtype, own.batch_tokens, first if deciding else First(), *settings)
 
 
@@ -228,7 +227,7 @@ def score(
         ranking: who scores.
         shard_prompts: prompts that are scored together.
         scratch: folder for finished shards.
-        elsewhere: where they are scored; None: here.
+        elsewhere: where they are scored, by a ranking that goes there with nothing loaded; None: here.
 
     Yields:
         Lists of `scores`, one number for each response of a row; `comparisons`, the matrix behind them as in
@@ -238,7 +237,6 @@ def score(
         RankingError: a score is not a finite number; names the prompt and the response.
     """
     items = ({name: row[name] for name in ("prompt", "responses", "constraints")} for row in rows)
-    # What goes elsewhere has nothing loaded.
     scored = partial(_score_shard, ranking=replace(ranking) if elsewhere else ranking, scratch=scratch)
     yield from shards.shards(items, shard_prompts, ranking.fingerprint, scored, scratch, elsewhere)
 
