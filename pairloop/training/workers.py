@@ -74,9 +74,8 @@ def run(folder: Path, processes: int, config: str | None, log: Log) -> None:
                 _check_ended(workers, worker)
                 continue
             said = json.loads(line)
-            if "traceback" in said:  # perhaps only because another has been killed
-                for ended in (other for other in workers if other.poll()):
-                    _check_ended(workers, ended)
+            if "traceback" in said:
+                _check_others(workers, worker)
             _hear(said, log)
 
 
@@ -161,6 +160,20 @@ def _check_ended(workers: Sequence[Any], worker: Any) -> None:
         f"train: process {number} of {len(workers)} {how}, so the others were ended too.{hint} Run again to go on from "
         "the last checkpoint."
     )
+
+
+def _check_others(workers: Sequence[Any], failed: Any) -> None:
+    """A process may have failed only because another was killed: then that one is to be named.
+
+    The neighbours of a killed process can know of it before the system says here that it has ended, so nothing is told
+    by whether it has. How it ended is: the others are ended by SIGTERM, which changes nothing for one that was killed.
+    """
+    others = [worker for worker in workers if worker is not failed]
+    for worker in others:
+        worker.terminate()
+    for worker in others:
+        if worker.wait() != -signal.SIGTERM:
+            _check_ended(workers, worker)
 
 
 def _hear(said: dict[str, Any], log: Log) -> None:

@@ -154,6 +154,31 @@ def test_a_process_that_is_killed_ends_the_others_and_is_named(tiny_base: Path, 
     assert not (tmp_path / "model").exists()
 
 
+@pytest.mark.parametrize("signals", [["SIGKILL"], ["SIGSEGV"], []])
+def test_who_was_killed_is_named_where_the_system_says_late_that_it_has_ended(
+    monkeypatch: pytest.MonkeyPatch, signals: list[str]
+) -> None:
+    """Its sockets are closed before it can be waited for: in between its neighbours fail, and it seems to run."""
+    code = "import os, signal, sys, time; [os.kill(os.getpid(), getattr(signal, sent)) for sent in sys.argv[1:]]"
+    failed, other = [
+        subprocess.Popen(
+            [sys.executable, "-c", f"{code}; print('ready', flush=True); time.sleep(60)", *sent], stdout=-1
+        )
+        for sent in ([], signals)
+    ]
+    for process in (failed, other):
+        assert process.stdout
+        process.stdout.readline()  # until it is ready or has been killed
+    monkeypatch.setattr(subprocess.Popen, "poll", lambda process: process.returncode)
+    if signals:
+        with pytest.raises(TrainingError, match=rf"^train: process 2 of 2 was ended by {signals[0]}, so"):
+            workers._check_others([failed, other], failed)
+    else:
+        workers._check_others([failed, other], failed)
+    assert other.returncode is not None and failed.returncode is None
+    failed.kill()
+
+
 @pytest.mark.slow
 def test_a_disk_that_fills_while_two_processes_write_a_checkpoint_is_named(tiny_base: Path, tmp_path: Path) -> None:
     job = make_job(tiny_base, changed(num_train_epochs=4, save_steps=8, devices=2))
