@@ -78,7 +78,7 @@ def _sampling(params: Params, count: int | None, temperature: float | None, most
     own = params.eval
     usual = own.best_of_temperature if count else own.temperatures[0]
     chosen = usual if temperature is None else temperature
-    return Sampling(chosen, own.top_p, own.top_k, most or own.max_new_tokens)
+    return Sampling(chosen, own.top_p, own.top_k, most or own.max_new_tokens, own.frequency_penalty)
 
 
 def _samplers(base: Path, policy: Path, dtype: str, sampling: Sampling) -> dict[str, Sampler]:

@@ -77,7 +77,8 @@ def _sampled(policy: Policy, settings: Sequence[Setting], prompts: Sequence[Row]
     """All answers in each setting, those to pick from among them; prompts are read once for all settings."""
     own = means.params.eval
     counts = [max(setting.samples, setting.best_of) for setting in settings]
-    sampling = Sampling(settings[0].temperature, own.top_p, own.top_k, own.max_new_tokens)
+    once = settings[0].temperature
+    sampling = Sampling(once, own.top_p, own.top_k, own.max_new_tokens, own.frequency_penalty)
     wanted = [(setting.temperature, k) for setting, count in zip(settings, counts, strict=True) for k in range(count)]
     speaker = _speaker(policy, sampling, own.shard_prompts, means)
     shards = answers.answer(prompts, speaker, (means.params.seed, STREAM), wanted)

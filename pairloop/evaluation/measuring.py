@@ -83,7 +83,7 @@ def metrics(found: Sequence[Measured], models: Models, means: Means) -> Row:
 
     Returns:
         The content of results/iteration_n/metrics.json: prompts, whether they are `few`, samples, temperature,
-        `judged`, the number of prompts that judges compare, on which win rates and agreement stand,
+        frequency penalty, `judged`, the number of prompts that judges compare, on which win rates and agreement stand,
         `win_rate` by judge, `agreement` of every two judges, `constraints`, among them the gains apart from length and
         the rates of each kind, how the answers look, and `further`: rows with the same keys, and `best_of` with
         `ranker`, or `factor`, where there is such a one.
@@ -109,6 +109,7 @@ def _numbers(found: Measured, models: Models, means: Means) -> Row:
         "few": len(rows) < FEW,
         "samples": found.answers.setting.samples,
         "temperature": found.answers.setting.temperature,
+        "frequency_penalty": means.params.eval.frequency_penalty,
         "win_rate": {judge: _rates(judge, own, found, models, means) for judge, own in won.items()},
         "agreement": agreement({judge: comparison.shares(own) for judge, own in won.items()}),
         "constraints": _constraints(found, resamples, seed),

@@ -218,6 +218,11 @@ class Eval(Annotating):
     top_k: Count = 512
     """As `generate.top_k`."""
 
+    frequency_penalty: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """Subtracted from a token's logit for each time that the answer has it already, as OpenAI and vLLM do it, in greedy
+    answers too: small models loop without. The same for every model, the base too. Responses to learn from have none,
+    so that loops are seen and lose. 0: none."""
+
     max_new_tokens: Count = 64
     """Longest answer in tokens."""
 

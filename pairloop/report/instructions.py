@@ -31,7 +31,7 @@ def headline(models: Sequence[Metrics]) -> Headline:
     else:
         claim = f"No improvement was shown: iteration {last} follows {said}"
     change = _change(found, f"95{SPACE}% interval ")
-    return Headline(claim, f"{change}, counted by a program{_when(models[-1].get('temperature'))}.")
+    return Headline(claim, f"{change}, counted by a program{_when(models[-1])}.")
 
 
 def few(models: Sequence[Metrics]) -> list[str]:
@@ -114,8 +114,11 @@ def _faults(base: Metrics, last: Metrics) -> str:
     return f"Of its answers {told}; they have {number(last['mean_words'])} words (base {number(base['mean_words'])})."
 
 
-def _when(temperature: float | None) -> str:
-    return "" if temperature is None else f" at temperature {temperature:g}"
+def _when(of: Metrics) -> str:
+    """How these answers were sampled, those of the base model too."""
+    penalty = of.get("frequency_penalty")
+    lowered = f" with a frequency penalty of {penalty:g}" if penalty else ""
+    return f" at temperature {of['temperature']:g}{lowered}" if "temperature" in of else ""
 
 
 def _named(temperature: float | None) -> str:

@@ -24,12 +24,18 @@ class Sampling:
     max_new_tokens: int
     """A response is cut off after this many tokens."""
 
+    frequency_penalty: float = 0.0
+    """Before all that, each token's logit is lowered by this for each time that the response has it already, as OpenAI
+    and vLLM have it, greedily too. 0: it is as the model gave it."""
+
     def __post_init__(self) -> None:
         if self.temperature < 0 or not 0 < self.top_p <= 1 or self.top_k < 1 or self.max_new_tokens < 1:
             raise ParameterError(
                 f"{self}: needed are temperature at least 0, top_p above 0 and at most 1, top_k and max_new_tokens "
                 "at least 1"
             )
+        if not 0 <= self.frequency_penalty <= 2:
+            raise ParameterError(f"{self}: needed is a frequency_penalty from 0, which is none, to 2")
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,8 @@ class Response:
     """What the model produced, the end token among it where it ended by itself: what training reads."""
 
     logps: Sequence[float] | None = None
-    """Log-probability of each of them at temperature 1, in nats; None where the engine gives none."""
+    """Log-probability of each of them at temperature 1 and without a penalty, in nats; None where the engine gives
+    none."""
 
 
 def temperatures_of(request: Request, sampling: Sampling) -> tuple[float, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from pairloop.errors import ModelError
 from pairloop.models import attention, chat, references
-from pairloop.samplers import Request, Response, Sampling, response, room, temperatures_of
+from pairloop.samplers import Request, Response, Sampling, penalty, response, room, temperatures_of
 
 _PREFILL_TOKENS = 512
 """Prompts are read together, padding included, up to this many tokens: enough to keep a processor busy, and few enough
@@ -123,10 +123,14 @@ class TransformersSampler:
         rows, steps = uniforms.shape
         answers: list[Answer] = [([], []) for _ in range(rows)]
         live = np.arange(rows)
+        told = torch.empty((rows, steps), dtype=torch.long, device=logits.device)
         for step in range(steps):
-            best = likeliest(logits, self.sampling, temperatures[live])
+            with penalty.lowered(logits, told[live, :step], self.sampling.frequency_penalty):
+                best = likeliest(logits, self.sampling, temperatures[live])
             tokens = choose(best, uniforms[live, step], self.sampling, temperatures[live])
-            for row, token, logp in zip(live, tokens, log_probabilities(logits, tokens, best), strict=True):
+            told[live, step] = torch.from_numpy(tokens).to(told.device)
+            highest = logits.amax(-1, keepdim=True) if self.sampling.frequency_penalty else best.values[:, :1]
+            for row, token, logp in zip(live, tokens, log_probabilities(logits, tokens, highest), strict=True):
                 answers[row][0].append(int(token))
                 answers[row][1].append(float(logp))
             order = closed_up([int(token) not in self._ends for token in tokens])
@@ -209,18 +213,18 @@ def likeliest(logits: Any, sampling: Sampling, temperatures: Any) -> Any:
     return logits.max(dim=-1, keepdim=True) if greedy else logits.topk(min(sampling.top_k, logits.shape[-1]), dim=-1)
 
 
-def log_probabilities(logits: Any, tokens: Any, best: Any) -> Any:
+def log_probabilities(logits: Any, tokens: Any, highest: Any) -> Any:
     """Log-probability of one token in each row, at temperature 1, in nats: numpy array [rows].
 
     Args:
         logits: torch tensor [rows, vocabulary], which is overwritten: a copy of it would take as long as the sum.
         tokens: numpy array [rows] of token ids.
-        best: what `likeliest` gave for these logits.
+        highest: [rows, 1], the highest of these logits.
     """
     import torch
 
     ids = torch.as_tensor(tokens, device=logits.device)[:, None]
-    shifted = logits.float().sub_(best.values[:, :1])
+    shifted = logits.float().sub_(highest)
     own = shifted.gather(1, ids)[:, 0]
     return (own - shifted.exp_().sum(dim=-1).log()).cpu().numpy()
 

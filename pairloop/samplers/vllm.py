@@ -114,6 +114,7 @@ class VLLMSampler:
             temperature=temperature,
             top_p=self.sampling.top_p,
             top_k=self.sampling.top_k,
+            frequency_penalty=self.sampling.frequency_penalty,
             max_tokens=self.sampling.max_new_tokens,
             # torch takes 64 bits, of which vLLM wants a positive number: two seeds meet once in 2**63.
             seed=seed % 2**63,

@@ -7,7 +7,7 @@ models that has those that are served and no others, and a tokenizer that encode
 
 import logging
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pairloop.errors import EngineError, PairloopError
@@ -80,7 +80,25 @@ def _model(offer: Offer, name: str, tokenizer: Any) -> Any:
         top_p=offer.sampling.top_p,
         top_k=offer.sampling.top_k,
     )
+    model.generate = _penalising(model.generate)
     return model
+
+
+def _penalising(generate: Callable[..., Any]) -> Callable[..., Any]:
+    """A model's `generate` with a frequency penalty, which transformers has none of: as in `samplers.penalty`."""
+
+    def penalised(*, input_ids: Any, generation_config: Any, **options: Any) -> Any:
+        def lower(ids: Any, logits: Any) -> Any:
+            told = ids[:, input_ids.shape[1] :]
+            lowered = logits.new_full(told.shape, -generation_config.frequency_penalty)
+            return logits.scatter_add(1, told, lowered)
+
+        processors = [lower] if generation_config.frequency_penalty else []
+        return generate(
+            input_ids=input_ids, generation_config=generation_config, logits_processor=processors, **options
+        )
+
+    return penalised
 
 
 def _manager(models: Mapping[str, Any], offer: Offer) -> Any:
@@ -137,7 +155,10 @@ def _chat_handler(manager: Any, state: Any, tokenizer: Any) -> Any:
             return await super().handle_request(body | {"max_completion_tokens": limit}, request_id)
 
         def _build_generation_config(self, body: dict[str, Any], default: Any, use_cb: bool = False) -> Any:
-            config = super()._build_generation_config(body, default, use_cb)
+            # transformers takes it for another penalty, which lowers what the prompt has as well.
+            penalty = body.get("frequency_penalty")
+            config = super()._build_generation_config(body | {"frequency_penalty": None}, default, use_cb)
+            config.frequency_penalty = float(penalty or 0)
             # transformers samples only where the model's own configuration says so, whatever the temperature.
             config.do_sample = bool(config.temperature)
             if not config.do_sample:
@@ -156,9 +177,17 @@ def _problem(body: Mapping[str, Any]) -> str | None:
         return "messages has to be a list of turns, each with a role and a content of text"
     if body.get("n") not in (None, 1):
         return f"n is {body['n']}, but this server gives one answer: ask several times"
+    if not _is_penalty(body.get("frequency_penalty")):
+        return f"frequency_penalty is {body['frequency_penalty']!r}: it has to be a number from -2 to 2"
+    if body.get("presence_penalty"):
+        return "presence_penalty is not served here: frequency_penalty is"
     if body.get("tools"):
         return "tools are not served here"
     return None
+
+
+def _is_penalty(value: Any) -> bool:
+    return value is None or (type(value) in (int, float) and -2 <= value <= 2)
 
 
 def _turn(turn: Any) -> bool:

@@ -96,6 +96,13 @@ def test_where_judges_compared_prompts_without_constraints_alone_the_card_says_s
     assert "- The prompts without constraints are few: no win rate is more than a hint.\n" in few
 
 
+def test_how_answers_were_sampled_stands_above_the_numbers(made: str) -> None:
+    assert "with 1 answer to each at temperature 1.\nIntervals are" in card(made)
+    said = card(made, metrics=METRICS | {"frequency_penalty": 0.5})
+    words = "temperature 1, with a frequency penalty of 0.5 (as vLLM and\nOpenAI's interface have it; the base model's"
+    assert words in said and "answers likewise).\nIntervals are" in said
+
+
 def test_what_else_was_measured_is_there_too(made: str) -> None:
     found = results(card(made, ifeval=IFEVAL, lm_eval=LM_EVAL, annotated=ANNOTATED))
     assert found["IFEval, strict, by prompt"][1]["low"] == 0.17 and "IFEval, loose, by prompt" not in found

@@ -103,6 +103,25 @@ def test_each_temperature_is_measured_against_iteration_0_at_the_same_and_agains
     assert "previous" not in metrics[1]["win_rate"]["likelihood"] and "previous" not in metrics[0]["win_rate"]["pairrm"]
 
 
+def test_a_frequency_penalty_is_every_models_and_greedy_answers_have_it_too(
+    policies: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_prompts(Path("eval.parquet"))
+    given: dict[float, dict[tuple[int, float], list[str]]] = {}
+    for penalty in (0.0, 2.0):
+        asked = {"eval": {"temperatures": [1.0, 0.0], "frequency_penalty": penalty}}
+        for n in (0, 1):
+            assert run(n, policies[0], policies[n], asked)["frequency_penalty"] == penalty
+            answers = {(n, key[0]): [row["responses"][0] for row in own] for key, own in stored(tmp_path, n).items()}
+            given.setdefault(penalty, {}).update(answers)
+    assert len(given[0.0]) == 4
+    for setting, plain in given[0.0].items():
+        assert given[2.0][setting] != plain
+        repeated = [sum(len(text) - len(set(text)) for text in own) for own in (plain, given[2.0][setting])]
+        assert repeated[1] < repeated[0]
+
+
 def test_iteration_0_ties_with_itself_but_its_best_of_several_does_not(chain: tuple[Path, Metrics]) -> None:
     plain, warm, best = [chain[1][0], *chain[1][0]["further"]]
     for row in (plain, warm):

@@ -87,6 +87,11 @@ def test_the_shipped_parameters_are_valid_and_complete() -> None:
         ({"eval": {"temperatures": [0.7, 0.7]}}, "numbers, each at most once"),
         ({"eval": {"temperatures": [1.0, -0.1]}}, "eval.temperatures is [1.0, -0.1]: it must be a number, at least 0"),
         ({"eval": {"samples": 0}}, "eval.samples is 0: it must be a whole number, at least 1"),
+        (
+            {"eval": {"frequency_penalty": 2.5}},
+            "eval.frequency_penalty is 2.5: it must be a number from 0 to 2",
+        ),
+        ({"eval": {"frequency_penalti": 1}}, "is no parameter: did you mean frequency_penalty?"),
         ({"eval": {"best_of_temperature": 0.0}}, "eval.best_of_temperature is 0.0: it must be a number above 0"),
         ({"judge": {"endpoint": "https://me:word@host/v1"}}, "https:// and has no name or password in it"),
         (

@@ -227,6 +227,14 @@ def test_rows_flow_from_the_pool_to_the_splits() -> None:
     assert texts(shown)["Iteration 2"] == ["", "60", "300", "300", "55", "49", "6"]
 
 
+def test_the_headline_says_how_answers_were_sampled() -> None:
+    models = [dict(model) | {"temperature": 1.0} for model in demo().models]
+    assert instructions.headline(models).qualifier.endswith("counted by a program at temperature 1.")
+    penalised = [*models[:-1], models[-1] | {"frequency_penalty": 0.5}]
+    said = instructions.headline(penalised).qualifier
+    assert said.endswith("counted by a program at temperature 1 with a frequency penalty of 0.5.")
+
+
 def test_every_temperature_has_its_bars_and_its_claim() -> None:
     held = dict(demo().models[-1]["constraints"]) | {"pass_rate": 0.5, "gain": 0.02, "gain_low": -0.05}
     models = with_further({"temperature": 0.0, "constraints": held}).models

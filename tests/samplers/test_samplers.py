@@ -22,7 +22,7 @@ from pairloop import samplers
 from pairloop.errors import ModelError, ParameterError
 from pairloop.models import attention, chat, fetch, references
 from pairloop.models.packed import packed_linears
-from pairloop.samplers import Request, Response, Sampling, cache, prompt_tokens, shared
+from pairloop.samplers import Request, Response, Sampling, cache, penalty, prompt_tokens, shared
 from pairloop.samplers.transformers import TransformersSampler, choose, likeliest, log_probabilities
 
 ROOT = Path(__file__).parents[2]
@@ -46,10 +46,11 @@ def lively(model: Any) -> Any:
     return model
 
 
-def generated(model: Any, tokenizer: Any, prompt: str, max_new_tokens: int) -> Response:
+def generated(model: Any, tokenizer: Any, prompt: str, max_new_tokens: int, processors: Sequence[Any] = ()) -> Response:
     """What `model.generate` answers, greedily, to one prompt alone."""
     ids = chat.encode_prompt(tokenizer, prompt)
     settings = {"do_sample": False, "max_new_tokens": max_new_tokens, "pad_token_id": tokenizer.pad_token_id}
+    settings["logits_processor"] = list(processors)
     new = model.generate(torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), **settings)[
         0, len(ids) :
     ].tolist()
@@ -95,6 +96,46 @@ def test_responses_of_a_prompt_at_several_temperatures_are_those_of_each_alone(t
         expected = said(sampled(tiny, alone, *(Request(prompt, (seed,)) for prompt in PROMPTS)))
         assert [[own[place]] for own in found] == expected
     assert found != said(sampled(tiny, WARM, *(Request(prompt, (5, 6, 5)) for prompt in PROMPTS)))
+
+
+def counted(start: int, penalty: float) -> Any:
+    """A processor for `generate`: of each logit the penalty, times how often the answer after `start` has the token."""
+
+    def lower(ids: Any, logits: Any) -> Any:
+        counts = torch.stack([torch.bincount(row[start:], minlength=logits.shape[-1]) for row in ids])
+        return logits - penalty * counts
+
+    return lower
+
+
+def test_a_frequency_penalty_lowers_what_an_answer_has_and_not_what_its_prompt_has(tiny: tuple[Any, Any]) -> None:
+    sampling = dataclasses.replace(GREEDY, frequency_penalty=1.5)
+    requests = [Request(prompt, tuple(range(1 + i % 3))) for i, prompt in enumerate(PROMPTS)]
+    found = sampled(tiny, sampling, *requests)
+    assert said(found) == [
+        [generated(*tiny, request.prompt, 40, [counted(prompt_tokens(tiny[1], request.prompt), 1.5)])]
+        * len(request.seeds)
+        for request in requests
+    ]
+    assert all(own != other for own, other in zip(found, sampled(tiny, GREEDY, *requests), strict=True))
+    for prompt, answers in zip(PROMPTS, found, strict=True):
+        # What training and the judges read is the model's own.
+        expected = read_at_once(*tiny, prompt, answers[0].token_ids)
+        torch.testing.assert_close(torch.tensor(answers[0].logps), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_after_a_frequency_penalty_the_logits_are_to_the_bit_what_they_were(dtype: torch.dtype) -> None:
+    logits = torch.randn(3, 50, generator=torch.Generator().manual_seed(0)).to(dtype)
+    told = torch.tensor([[1, 1, 7, 1], [2, 3, 4, 5], [9, 9, 9, 9]])
+    before = logits.clone()
+    with penalty.lowered(logits, told, 0.5):
+        lowered = before - logits
+    assert torch.equal(logits, before)
+    expected = 0.5 * torch.stack([torch.bincount(row, minlength=50) for row in told])
+    torch.testing.assert_close(lowered, expected.to(dtype), atol=0.02, rtol=0)
+    with penalty.lowered(logits, told[:, :0], 0.5):
+        assert torch.equal(logits, before)
 
 
 @pytest.mark.parametrize("temperatures", [(1.0,), (1.0, -0.1)])
@@ -257,6 +298,7 @@ def text_probabilities(model: Any, tokenizer: Any, prompt: str, sampling: Sampli
     warpers = [process.TemperatureLogitsWarper(sampling.temperature), process.TopKLogitsWarper(sampling.top_k)]
     warpers.append(process.TopPLogitsWarper(sampling.top_p))
     ids = chat.encode_prompt(tokenizer, prompt)
+    warpers.insert(0, counted(len(ids), sampling.frequency_penalty))
 
     def follow(answer: list[int], so_far: float) -> None:
         if len(answer) == sampling.max_new_tokens or answer[-1:] in ([end] for end in ends):
@@ -277,7 +319,10 @@ def text_probabilities(model: Any, tokenizer: Any, prompt: str, sampling: Sampli
 
 @pytest.mark.parametrize(
     "sampling",
-    [Sampling(0.9, 1.0, 999, 1), Sampling(1.3, 0.8, 30, 1), Sampling(0.8, 0.95, 12, 1), Sampling(1.0, 0.9, 5, 3)],
+    [
+        *(Sampling(0.9, 1.0, 999, 1), Sampling(1.3, 0.8, 30, 1), Sampling(0.8, 0.95, 12, 1), Sampling(1.0, 0.9, 5, 3)),
+        Sampling(1.0, 0.9, 5, 3, frequency_penalty=1.0),
+    ],
 )
 def test_texts_come_as_often_as_transformers_own_probabilities_say(sampling: Sampling, tiny: tuple[Any, Any]) -> None:
     expected = text_probabilities(*tiny, PROMPTS[0], sampling)
@@ -319,7 +364,7 @@ def test_log_probabilities_are_those_of_the_whole_vocabulary_at_temperature_1(
     temperatures = np.full(7, sampling.temperature)
     best = likeliest(logits, sampling, temperatures)
     tokens = choose(best, torch.linspace(0, 0.999, 7).double().numpy(), sampling, temperatures)
-    found = log_probabilities(logits, tokens, best)
+    found = log_probabilities(logits, tokens, best.values[:, :1])
     assert found == pytest.approx(expected[torch.arange(7), torch.from_numpy(tokens)].numpy(), abs=1e-5)
 
 
@@ -341,6 +386,9 @@ def test_settings_out_of_range_are_an_error() -> None:
     for wrong in ((-1.0, 0.9, 5, 5), (1.0, 0.0, 5, 5), (1.0, 1.1, 5, 5), (1.0, 0.9, 0, 5), (1.0, 0.9, 5, 0)):
         with pytest.raises(ParameterError):
             Sampling(*wrong)
+    for beyond in (-0.1, 2.1):
+        with pytest.raises(ParameterError, match="frequency_penalty from 0, which is none, to 2"):
+            Sampling(1.0, 0.9, 5, 5, beyond)
 
 
 def test_packed_layers_compute_the_same_for_a_row_alone_and_leave_the_model_as_it_was() -> None:

@@ -99,6 +99,14 @@ def test_iteration_2_samples_from_the_adapter_of_iteration_1_as_an_adapter(pipel
     assert both(Policy(base, base, "float32"), GREEDY, PROMPTS, tmp_path)[0] != theirs
 
 
+def test_a_frequency_penalty_is_the_same_by_both_engines(real_base: Path, tmp_path: Path) -> None:
+    policy, prompts = Policy(real_base, real_base, "float32"), ["Name a fruit.", "Write a poem about rain, rain, rain."]
+    theirs, ours = both(policy, dataclasses.replace(GREEDY, frequency_penalty=1.5), prompts, tmp_path)
+    assert theirs == ours
+    plain, _ = both(policy, GREEDY, prompts, tmp_path)
+    assert all(one != other for one, other in zip(plain, theirs, strict=True))
+
+
 def test_one_vllm_serves_two_adapters_as_two(pipeline: Project, tmp_path: Path) -> None:
     base = pipeline.folder / "models/iteration_0"
     policies = [Policy(pipeline.folder / f"models/iteration_{n}", base, "float32") for n in (1, 2)]

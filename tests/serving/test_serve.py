@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -84,13 +85,14 @@ def by_vllm(models: Path) -> Iterator[Served]:
     running.interrupt()
 
 
-def own(models: Path, name: str, prompt: str = "Name a fruit.") -> str:
+def own(models: Path, name: str, prompt: str = "Name a fruit.", penalty: float = 0.0) -> str:
     """What our sampler answers, greedily."""
     from pairloop.samplers.transformers import TransformersSampler
 
     base = models / "iteration_0"
     policy = references.load_policy(base if name == "base" else models / name, base, "float32")
-    sampler = TransformersSampler(policy, references.load_tokenizer(base), GREEDY)
+    sampling = replace(GREEDY, frequency_penalty=penalty)
+    sampler = TransformersSampler(policy, references.load_tokenizer(base), sampling)
     return sampler.sample([Request(prompt, (1,))])[0][0].text
 
 
@@ -116,6 +118,13 @@ def test_the_client_sees_the_models_by_their_names(server: Served) -> None:
 def test_every_model_answers_the_client_as_it_answers_our_sampler(server: Served, models: Path) -> None:
     found = [answers(server, model=name) for name in NAMES]
     assert found == [own(models, name) for name in NAMES] and len(set(found)) == 3
+
+
+@pytest.mark.clients
+def test_a_frequency_penalty_is_the_samplers_and_every_requests_own(server: Served, models: Path) -> None:
+    found = answers(server, model="base", frequency_penalty=1.5)
+    assert found == own(models, "base", penalty=1.5) != answers(server, model="base") == own(models, "base")
+    assert "".join(streamed(server, model="base", frequency_penalty=1.5)).strip() == found
 
 
 @pytest.mark.clients
@@ -164,6 +173,9 @@ def test_a_name_that_is_not_served_is_not_found_and_those_that_are_stand_there(s
         ({"messages": [{"role": "user"}]}, "messages has to be a list of turns, each with a role and a content"),
         ({"n": 2}, "n is 2, but this server gives one answer"),
         ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools are not served here"),
+        ({"frequency_penalty": 2.5}, "frequency_penalty is 2.5: it has to be a number from -2 to 2"),
+        ({"frequency_penalty": "high"}, "frequency_penalty is 'high': it has to be a number"),
+        ({"presence_penalty": 0.5}, "presence_penalty is not served here: frequency_penalty is"),
         ({"max_tokens": 0}, "max_tokens is 0"),
         ({"max_tokens": 2040}, "The model reads 2048 tokens. The conversation has "),
         ({"messages": [{"role": "user", "content": "x" * 2100}]}, "The model reads 2048 tokens."),
@@ -205,6 +217,8 @@ def test_vllm_answers_the_client_as_our_sampler_does(by_vllm: Served, models: Pa
     # vLLM leaves out bytes at an answer's end that are no whole character.
     found = [answers(by_vllm, model=name).rstrip("\ufffd") for name in NAMES]
     assert found == [own(models, name).rstrip("\ufffd") for name in NAMES] and len(set(found)) == 3
+    penalised = answers(by_vllm, model="base", frequency_penalty=1.5).rstrip("\ufffd")
+    assert penalised == own(models, "base", penalty=1.5).rstrip("\ufffd") != found[0]
     pieces = streamed(by_vllm, model="iteration_2", messages=PLAIN)
     assert len(pieces) > 3 and "".join(pieces) == own(models, "iteration_2", PLAIN[0]["content"])
 
