@@ -72,7 +72,7 @@ def settings(work: Any, rows: int, folder: str, changes: dict[str, Any]) -> Any:
         output_dir=folder,
         beta=params.beta,
         num_train_epochs=params.num_train_epochs,
-        learning_rate=params.learning_rate,
+        learning_rate=work.learning_rate,
         lr_scheduler_type=params.lr_scheduler_type,
         warmup_steps=trainer.warmup_steps(params, rows),
         per_device_train_batch_size=params.per_device_train_batch_size,

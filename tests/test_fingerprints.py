@@ -66,7 +66,7 @@ def changed(value: Any) -> Any:
         case int() | float():
             return value + 1
         case tuple():
-            return value[:-1]
+            return value[:-1] or (changed(value[0]),)
         case None:
             return 1
     return f"{value}, another"
@@ -356,6 +356,15 @@ WHERE = {"devices", "launcher"}
 @pytest.mark.parametrize("name", sorted(names(Train) - WHERE))
 def test_every_parameter_of_training_matters(job: Job, name: str) -> None:
     assert dpo.fingerprint(replace(job, params=altered(Train(), name))) != dpo.fingerprint(job)
+
+
+def test_of_several_learning_rates_the_iterations_own_matters(job: Job) -> None:
+    def name(iteration: int, *rates: float) -> str:
+        return dpo.fingerprint(replace(job, iteration=iteration, params=Train(learning_rate=rates)))
+
+    assert name(1, 0.5, 0.1) == name(1, 0.5) != name(1, 0.1)
+    assert name(2, 0.5, 0.1) == name(2, 0.1) == name(2, 0.5, 0.1, 0.2) != name(2, 0.5)
+    assert name(4, 0.5, 0.1) == name(4, 0.1)
 
 
 @pytest.mark.parametrize("package", ["torch", "transformers", "trl", "peft"])

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from pairloop.errors import ParameterError, meant
-from pairloop.params.settings import Section, Words
+from pairloop.params.settings import Repeatable, Section, Words
 
 S = TypeVar("S", bound=Section)
 
@@ -100,7 +100,7 @@ def _words(kind: Any, bounds: Sequence[Any] = ()) -> str:
         return f"null or {_words(next(a for a in arguments if a is not NoneType), bounds)}"
     origin = get_origin(kind) or kind
     if origin is tuple:
-        return _list(arguments[0])
+        return _list(arguments[0]) + ("" if Repeatable() in bounds else ", each at most once")
     if origin is Mapping:
         return f"a mapping with {_words(arguments[1])} for one or more of {', '.join(get_args(arguments[0]))}"
     if origin is Literal:
@@ -120,9 +120,9 @@ def _limits(bound: Any) -> Iterator[tuple[str, float]]:
 
 def _list(kind: Any) -> str:
     if get_origin(kind) is Annotated and get_args(kind)[0] is float:
-        return f"{_words(kind)}, or a list of such numbers, each at most once"
+        return f"{_words(kind)}, or a list of such numbers"
     names = ", ".join(get_args(kind)) if get_origin(kind) is Literal else "names"
-    return f"a list of {names}, each at most once"
+    return f"a list of {names}"
 
 
 def _range(kind: type, limits: Mapping[str, float]) -> str:

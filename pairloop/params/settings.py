@@ -30,6 +30,11 @@ class Words:
     """As it stands after "it must be"."""
 
 
+@dataclass(frozen=True)
+class Repeatable:
+    """Marks a list of which items may be equal."""
+
+
 def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
@@ -145,5 +150,6 @@ OneOrMany = Annotated[
     tuple[T, ...],
     Field(min_length=1, json_schema_extra=_or_one),
     BeforeValidator(_one_as_tuple),
+    Repeatable(),
 ]
 """The same, where some may be equal."""

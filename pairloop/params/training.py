@@ -10,6 +10,7 @@ from pairloop.params.settings import (
     Count,
     NotNegative,
     NumberFormat,
+    OneOrMany,
     Positive,
     Positives,
     ProperShare,
@@ -41,8 +42,10 @@ class Train(Section):
     beta: Positive = 0.1
     """How strongly the policy is held to the reference. Zephyr's recipe has 0.01, for full training of 7B."""
 
-    learning_rate: Positive = 2e-4
-    """Peak learning rate."""
+    learning_rate: OneOrMany[Positive] = (2e-4,)
+    """Peak learning rate. Of several the first is iteration 1's, and so on, and the last that of all that follow: what
+    a later iteration starts from has learnt already, and at the first one's rate it can lose as much as it learns.
+    Published recipes have one for all."""
 
     lr_scheduler_type: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
     """How the learning rate falls after its peak."""

@@ -50,11 +50,16 @@ def head(plan: Plan, results: Path) -> list[str]:
         f"{params.iterations} iterations of {params.base.model}: {plan.base.parameters:,.0f} parameters, "
         f"{plan.base.source}",
         f"{params.generate.engine}, {params.rank.ranker}, {train.method} with beta {train.beta:g} and learning rate "
-        f"{train.learning_rate:g}, {pairs} pairs a step; judged by {_judged(params)}{_answers(params)}",
+        f"{_rate(params)}, {pairs} pairs a step; judged by {_judged(params)}{_answers(params)}",
         f"on {plan.machine.name}: {told} by the stated model, {speed}FLOP/s{' each' * (plan.machine.count > 1)}",
         _lengths(plan.counts),
     ]
     return [line for text in texts for line in table.wrapped(text)]
+
+
+def _rate(params: Params) -> str:
+    """The learning rates of the iterations, without what `overrides` say."""
+    return ", then ".join(f"{rate:g}" for rate in params.train.learning_rate[: params.iterations])
 
 
 def _lengths(counts: Sequence[Counts]) -> str:

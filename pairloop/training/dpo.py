@@ -142,7 +142,7 @@ def _trainer(
         held_to=policy.reference(_start(job)),
         adapter=policy.fresh_adapter(_start(job), model),
         tokenizer=tokenizer,
-        config=trainer.configure(job.params, job.dtype, _seed(job), len(pairs.rows), len(train[0][0]), folder),
+        config=trainer.configure(job, _seed(job), len(pairs.rows), len(train[0][0]), folder),
         train=pairs.rows,
         test=test.rows,
         plans={"train": list(chain(*train[rank])), "eval": list(chain(*held_out[rank]))},

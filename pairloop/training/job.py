@@ -59,6 +59,12 @@ class Job:
     engine: str = ""
     """A sentence about the engine that sampled the responses, for the model card."""
 
+    @property
+    def learning_rate(self) -> float:
+        """This iteration's peak learning rate."""
+        rates = self.params.learning_rate
+        return rates[min(self.iteration, len(rates)) - 1]
+
     def write(self, path: Path, out: Path) -> None:
         """Write the job and the folder that it is to make, for the processes that train it together."""
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

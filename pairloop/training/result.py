@@ -11,8 +11,9 @@ from pairloop.training.job import Job
 
 def parameters(job: Job) -> dict[str, Any]:
     """The parameters that decide what is learnt."""
-    # What is learnt does not depend on where.
+    # What is learnt does not depend on where, nor on other iterations' rates.
     params = job.params.model_dump(exclude={"devices", "launcher"})
+    params["learning_rate"] = job.learning_rate
     return {"iteration": job.iteration, "seed": job.seed, "dtype": job.dtype, **params}
 
 

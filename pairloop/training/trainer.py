@@ -23,6 +23,7 @@ from pairloop.params import Train
 from pairloop.training import forward, losses, reference, sharing
 from pairloop.training.batches import Batch
 from pairloop.training.dropout import without_dropout
+from pairloop.training.job import Job
 
 
 class PairTrainer(losses.LossTrainer):
@@ -67,14 +68,14 @@ class PairTrainer(losses.LossTrainer):
         return
 
 
-def configure(params: Train, dtype: str, seed: int, rows: int, passes: int, folder: Path) -> Any:
+def configure(job: Job, seed: int, rows: int, passes: int, folder: Path) -> Any:
     """The configuration for training on `rows` pairs, `passes` micro-batches a step, with checkpoints in `folder`."""
-    on_gpu = torch.cuda.is_available()
+    params, on_gpu = job.params, torch.cuda.is_available()
     return losses.LossConfig(
         output_dir=str(folder),
         beta=params.beta,
         **losses.settings(params),
-        learning_rate=params.learning_rate,
+        learning_rate=job.learning_rate,
         lr_scheduler_type=params.lr_scheduler_type,
         warmup_steps=warmup_steps(params, rows),
         weight_decay=params.weight_decay,
@@ -93,8 +94,8 @@ def configure(params: Train, dtype: str, seed: int, rows: int, passes: int, fold
         dataloader_num_workers=0,
         dataloader_pin_memory=on_gpu,
         use_cpu=not on_gpu,
-        bf16=dtype == "bfloat16",
-        fp16=dtype == "float16",
+        bf16=job.dtype == "bfloat16",
+        fp16=job.dtype == "float16",
         seed=seed % 2**32,
         save_strategy="steps",
         save_steps=params.save_steps,

@@ -74,6 +74,10 @@ def test_the_shipped_parameters_are_valid_and_complete() -> None:
             "generate.temperature is [1.0, -0.1]: it must be a number, at least",
         ),
         ({"generate": {"temperature": 0}}, "generate.temperature is 0, so that all 5 responses to a prompt would be"),
+        (
+            {"train": {"learning_rate": [1e-4, 0]}},
+            "train.learning_rate is [0.0001, 0]: it must be a number above 0, or a list of such numbers",
+        ),
         ({"rank": {"constraints_first": "first"}}, "rank.constraints_first is 'first': it must be true, false or only"),
         *(
             (

@@ -34,8 +34,9 @@ def loaded(text: str) -> Any:
 
 def test_a_number_may_be_written_in_every_usual_way() -> None:
     rates = ("5e-7", "5.0e-07", "0.0000005", "+5E-7", "50e-8", ".5e-6")
-    assert {loaded(f"train: {{learning_rate: {rate}}}").train.learning_rate for rate in rates} == {5e-7}
-    assert loaded("train: {learning_rate: 1}").train.learning_rate == 1.0
+    assert {loaded(f"train: {{beta: {rate}}}").train.beta for rate in rates} == {5e-7}
+    assert loaded("train: {beta: 1}").train.beta == 1.0
+    assert loaded("train: {learning_rate: [5e-7, 1, 5e-7]}").train.learning_rate == (5e-7, 1.0, 5e-7)
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,16 @@ def test_every_step_is_logged_with_values_that_equal_runs_share(first: Run) -> N
     assert first.metrics["loss_last"] == first.log[-1][1]["loss"]
 
 
+def test_each_iteration_has_its_own_learning_rate_and_its_lineage_names_it(
+    first: Run, tiny_base: Path, tmp_path: Path
+) -> None:
+    params = changed(learning_rate=(1e-2, 4e-3, 2e-3), lr_scheduler_type="constant", warmup_ratio=0.0)
+    run = Run(dataclasses.replace(make_job(tiny_base, params), iteration=2), tmp_path)
+    assert {values["learning_rate"] for _, values in run.log} == {4e-3}
+    assert records.read_json(run.out / "lineage.json")["parameters"]["learning_rate"] == 4e-3
+    assert max(values["learning_rate"] for _, values in first.log) == PARAMS.learning_rate[0]
+
+
 def test_training_raises_the_margin_of_held_out_pairs(first: Run) -> None:
     before, after = first.metrics["before"], first.metrics["after"]
     assert (before["accuracy"], before["margin"]) == (0.0, 0.0)
