@@ -104,7 +104,7 @@ def test_a_frequency_penalty_is_the_same_by_both_engines(real_base: Path, tmp_pa
     theirs, ours = both(policy, dataclasses.replace(GREEDY, frequency_penalty=1.5), prompts, tmp_path)
     assert theirs == ours
     plain, _ = both(policy, GREEDY, prompts, tmp_path)
-    assert all(one != other for one, other in zip(plain, theirs, strict=True))
+    assert plain[1] != theirs[1]  # the other repeats nothing
 
 
 def test_one_vllm_serves_two_adapters_as_two(pipeline: Project, tmp_path: Path) -> None:
