@@ -124,6 +124,16 @@ def test_a_frequency_penalty_lowers_what_an_answer_has_and_not_what_its_prompt_h
         torch.testing.assert_close(torch.tensor(answers[0].logps), expected, rtol=1e-4, atol=1e-4)
 
 
+def test_a_frequency_penalty_counts_each_rows_own_tokens_while_others_end(tiny: tuple[Any, Any]) -> None:
+    sampling = dataclasses.replace(WARM, frequency_penalty=1.5)
+    requests = [Request(prompt, (7 * i, 2**64 - 1 - i, 5)) for i, prompt in enumerate(PROMPTS)]
+    together = said(sampled(tiny, sampling, *requests))
+    assert len({len(answer.token_ids) for answer in itertools.chain(*together)}) > 4
+    for request, answers in zip(requests, together, strict=True):
+        for seed, answer in zip(request.seeds, answers, strict=True):
+            assert said(sampled(tiny, sampling, Request(request.prompt, (seed,)))) == [[answer]]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_after_a_frequency_penalty_the_logits_are_to_the_bit_what_they_were(dtype: torch.dtype) -> None:
     logits = torch.randn(3, 50, generator=torch.Generator().manual_seed(0)).to(dtype)
