@@ -78,7 +78,7 @@ def test_the_stated_model_tells_the_time_of_the_committed_run_where_lengths_are_
 
 def test_a_plan_without_a_run_to_go_by_allows_for_answers_as_long_as_the_limit(stated: dict[str, Estimate]) -> None:
     took = measured.seconds(RESULTS)
-    assert 1 < sum(stated[stage].seconds for stage in took) / sum(took.values()) < 2.1
+    assert 1 < sum(stated[stage].seconds for stage in took) / sum(took.values()) < 2
 
 
 def test_the_stated_model_tells_the_memory_of_the_committed_run(stated: dict[str, Estimate]) -> None:
